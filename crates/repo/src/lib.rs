@@ -1,1 +1,53 @@
-//! Placeholder.
+//! Where a repository, its worktrees and its muse store are.
+//!
+//! [`Repository::find`] answers, for a folder, which folder addresses are relative to and where the store is;
+//! [`Repository::branch`] answers what is checked out there; [`init()`] makes the place of the store. All worktrees
+//! of one Git repository come to one store. The crate knows nothing of what lies in the store.
+//!
+//! Finding is on the path of every command, so the common case (a folder `.muse` here or above) looks at no Git
+//! data. Nothing here reads the environment, the user's or the system's Git configuration, or starts a process, and
+//! what is read (`HEAD`, `config`, `commondir`, `.git` files) is never executed or followed into filters or hooks:
+//! therefore a repository that belongs to another user is served too, `safe.directory` notwithstanding.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let start = folder.path().canonicalize()?;
+//! let initialised = muse_repo::init(&start, None)?;
+//! assert!(initialised.created);
+//!
+//! let repository = muse_repo::Repository::find(&start, None)?;
+//! assert_eq!(repository.top(), start);
+//! assert_eq!(repository.store(), start.join(muse_repo::STORE_FOLDER));
+//! assert_eq!(repository.branch()?, None);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Limitations
+//!
+//! - `include` and `includeIf` in a repository's `config` are not followed when `core.bare` and `core.worktree` are
+//!   looked up.
+//! - Where Git keeps its references as a reftable, the branch is unknown (`None`).
+//! - `GIT_DIR` and `GIT_WORK_TREE` change nothing.
+
+mod disk;
+mod error;
+mod find;
+mod git;
+mod head;
+mod init;
+mod mark;
+mod publish;
+
+pub use error::{BranchError, FindError, GitError, InitError, MarkError, NotARepository};
+pub use find::Repository;
+pub use git::GitFolders;
+pub use init::{Initialised, init};
+pub use mark::MARK_FILE;
+
+/// Name of the folder that makes a folder a repository here, and that holds the store.
+pub const STORE_FOLDER: &str = ".muse";
+
+/// Name of the folder inside [`STORE_FOLDER`] that holds the reservations.
+pub const COORDINATION_FOLDER: &str = "coordination";
