@@ -1,1 +1,56 @@
-//! Placeholder.
+//! Reservations of code addresses: leases with an expiry and a fencing token, kept in plain JSON files.
+//!
+//! Many agents change one codebase at the same time. Each *reserves* the addresses that it is about to
+//! change, learns at once who is in the way, keeps the reservation alive with *heartbeats* and *releases*
+//! it. [`Coordinator`] is the whole API; [`FileEngine`] keeps the state in a folder that any number of
+//! processes share, [`MemoryEngine`] is the model that tests hold every engine against.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use muse_coord::{Address, Coordinator, ManualClock, MemoryEngine, Mode, Request, Reserved, RunId, TtlSeconds};
+//!
+//! let clock = Arc::new(ManualClock::at_seconds(1_800_000_000));
+//! let coordinator = Coordinator::new(MemoryEngine::new(clock.clone()));
+//! let wanted: Address = "src/billing.py::compute_total".parse()?;
+//! let mut request = Request::new(RunId::new("alice")?, vec![wanted], TtlSeconds::new(60)?);
+//! assert!(matches!(coordinator.reserve(&request)?, Reserved::Granted(_)));
+//!
+//! // Another run is told who is in the way; once the lease has lapsed, it is granted.
+//! request.run = RunId::new("bob")?;
+//! assert!(matches!(coordinator.reserve(&request)?, Reserved::Denied(_)));
+//! clock.advance_seconds(61);
+//! assert!(matches!(coordinator.reserve(&request)?, Reserved::Granted(_)));
+//! # let _ = Mode::Exclusive;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Limitations
+//!
+//! - A reservation is a signal, not a mutex: nothing here stops an editor from writing. Guards at the edges
+//!   compare fencing tokens.
+//! - [`FileEngine`] needs a local file system with working `flock` and hard links. Network file systems are
+//!   refused where they can be told (Linux).
+//! - All processes of one store are expected to share one clock, that of their machine.
+
+pub mod address;
+pub mod clock;
+pub mod coordinator;
+pub mod decide;
+pub mod engine;
+pub mod id;
+pub mod lease;
+mod overlap;
+pub mod record;
+
+pub use address::{Address, AddressError};
+pub use clock::{Clock, ManualClock, Stopwatch, SystemClock, Timestamp};
+pub use coordinator::{BeatenAll, Coordinator, Filter};
+pub use decide::{Conflict, Holder, Notice, Overlap, Request, TakeOver};
+pub use engine::file::{FileEngine, Safeguard, Safeguards};
+pub use engine::memory::MemoryEngine;
+pub use engine::{
+    Beat, Beaten, Engine, EngineError, Grant, Listing, Released, ReleaseRequest, Reserved,
+};
+pub use id::{IdError, ReservationId, RunId, RunIdError, Token};
+pub use lease::{Lease, State};
+pub use record::{Heartbeat, Mode, Operation, Release, Reservation, Supersession, TtlSeconds};

@@ -1,0 +1,149 @@
+//! The whole API in one type: what the command line, hooks and servers call.
+
+use crate::address::Address;
+use crate::decide::Request;
+use crate::engine::{Beat, Beaten, Engine, EngineError, Listing, ReleaseRequest, Released, Reserved};
+use crate::id::{ReservationId, RunId};
+use crate::lease::{Lease, State};
+use crate::record::TtlSeconds;
+
+/// Which reservations a listing shows.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only those of this run.
+    pub run: Option<RunId>,
+    /// Only those that overlap this address.
+    pub address: Option<Address>,
+    /// Only those made on this branch.
+    pub branch: Option<String>,
+    /// Those that are not active too.
+    pub all: bool,
+}
+
+impl Filter {
+    fn shows(&self, lease: &Lease) -> bool {
+        let reservation = &lease.reservation;
+        self.run.as_ref().is_none_or(|run| *run == reservation.run_id)
+            && self.branch.as_ref().is_none_or(|branch| reservation.branch.as_ref() == Some(branch))
+            && self
+                .address
+                .as_ref()
+                .is_none_or(|address| reservation.addresses.iter().any(|held| held.overlaps(address)))
+    }
+}
+
+/// Reserves, keeps alive and releases, on any engine.
+#[derive(Debug)]
+pub struct Coordinator<E> {
+    engine: E,
+}
+
+impl<E: Engine> Coordinator<E> {
+    /// A coordinator of what `engine` keeps.
+    pub const fn new(engine: E) -> Coordinator<E> {
+        Coordinator { engine }
+    }
+
+    /// The engine.
+    pub const fn engine(&self) -> &E {
+        &self.engine
+    }
+
+    /// See [`Engine::grant`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn reserve(&self, request: &Request) -> Result<Reserved, EngineError> {
+        self.engine.grant(request)
+    }
+
+    /// See [`Engine::beat`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn heartbeat(&self, beat: &Beat) -> Result<Beaten, EngineError> {
+        self.engine.beat(beat)
+    }
+
+    /// Beats for every unarchived reservation of `run` that it did not release itself, sorted by token. What
+    /// could not be read of the store is told beside: it may be the run's or not.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] when the store cannot be read at all.
+    pub fn heartbeat_all(&self, run: &RunId, extension: TtlSeconds) -> Result<BeatenAll, EngineError> {
+        let Listing { mut leases, damaged } = self.engine.history()?;
+        leases.retain(|lease| {
+            let released_itself = lease.release.content().is_some_and(|release| release.run_id == *run);
+            lease.reservation.run_id == *run && !released_itself
+        });
+        leases.sort_by_key(|lease| lease.reservation.token);
+        let beat = |lease: Lease| {
+            let reservation = lease.reservation.reservation_id;
+            let beat = Beat { reservation, run: run.clone(), extension };
+            (reservation, self.engine.beat(&beat))
+        };
+        Ok(BeatenAll { beaten: leases.into_iter().map(beat).collect(), damaged })
+    }
+
+    /// See [`Engine::release`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[expect(clippy::type_complexity, reason = "as the engine answers")]
+    pub fn release(
+        &self,
+        request: &ReleaseRequest,
+    ) -> Result<Vec<(ReservationId, Result<Released, EngineError>)>, EngineError> {
+        self.engine.release(request)
+    }
+
+    /// The reservations that `run` could release: all that are not released, sorted by token. What could not
+    /// be read is told beside.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] when the store cannot be read at all.
+    pub fn releasable(&self, run: &RunId) -> Result<(Vec<ReservationId>, Vec<EngineError>), EngineError> {
+        let Listing { mut leases, damaged } = self.engine.history()?;
+        leases.retain(|lease| lease.reservation.run_id == *run && !lease.release.is_present());
+        leases.sort_by_key(|lease| lease.reservation.token);
+        Ok((leases.iter().map(|lease| lease.reservation.reservation_id).collect(), damaged))
+    }
+
+    /// The reservations that `filter` shows, soonest effective expiry first, then by token.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] when the store cannot be read at all.
+    pub fn list(&self, filter: &Filter) -> Result<Listing, EngineError> {
+        let mut listing = if filter.all { self.engine.history()? } else { self.engine.live()? };
+        let now = self.engine.now();
+        listing
+            .leases
+            .retain(|lease| (filter.all || lease.state(now) == State::Active) && filter.shows(lease));
+        listing.leases.sort_by_key(|lease| (lease.effective_expiry(), lease.reservation.token));
+        Ok(listing)
+    }
+
+    /// See [`Engine::find`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn show(&self, id: ReservationId) -> Result<Option<Lease>, EngineError> {
+        self.engine.find(id)
+    }
+}
+
+/// What became of a heartbeat for everything that a run holds.
+#[derive(Debug)]
+pub struct BeatenAll {
+    /// One answer for each reservation, sorted by token.
+    pub beaten: Vec<(ReservationId, Result<Beaten, EngineError>)>,
+    /// What of the store could not be read.
+    pub damaged: Vec<EngineError>,
+}

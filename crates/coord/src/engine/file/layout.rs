@@ -1,0 +1,316 @@
+//! The folders of a store and the names in them.
+//!
+//! Folders are opened once an operation and never through a symbolic link; everything below is done relative
+//! to the open folder. A path that is swapped for a link in the middle of an operation therefore leads
+//! nowhere, and a store that is deleted in the middle is not half made again.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::safeguards::{Safeguard, Safeguards};
+use crate::engine::EngineError;
+use crate::id::ReservationId;
+use crate::record::{Companion, Reservation};
+
+/// The ending of every record's file name.
+const RECORD_SUFFIX: &str = ".json";
+
+/// The longest record file that is read, in bytes: 1,000 addresses of 4,096 bytes, each byte escaped to six.
+const RECORD_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// Mode of new files and folders, before the umask.
+pub(super) const FILE_MODE: u32 = 0o644;
+const FOLDER_MODE: u32 = 0o777;
+
+/// The file name of the record of `id`.
+pub(super) fn record_name(id: ReservationId) -> String {
+    format!("{id}{RECORD_SUFFIX}")
+}
+
+/// The folders of a store. `Temporary` holds what is being written and is otherwise empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    Reservations,
+    Heartbeats,
+    Releases,
+    Superseded,
+    Temporary,
+}
+
+impl Room {
+    const fn folder_name(self) -> &'static str {
+        match self {
+            Room::Reservations => "reservations",
+            Room::Heartbeats => "heartbeats",
+            Room::Releases => "releases",
+            Room::Superseded => "superseded",
+            Room::Temporary => "tmp",
+        }
+    }
+}
+
+/// Every folder that a new store gets. Those that this program does not use yet belong to the format.
+const FOLDERS: [&str; 7] =
+    ["reservations", "heartbeats", "releases", "superseded", "intents", "archive", "tmp"];
+
+/// The name of the store's lock file.
+pub(super) const LOCK_NAME: &str = "lock";
+/// The name of the file with the last token.
+pub(super) const TOKEN_NAME: &str = "token";
+
+/// An open folder.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    fd: OwnedFd,
+    safeguards: Safeguards,
+}
+
+/// The open folders of a store.
+#[derive(Debug)]
+pub(super) struct Store {
+    pub(super) root: Folder,
+    pub(super) reservations: Folder,
+    pub(super) heartbeats: Folder,
+    pub(super) releases: Folder,
+    pub(super) superseded: Folder,
+    pub(super) temporary: Folder,
+}
+
+/// A name in a folder of records.
+pub(super) type Names = Vec<ReservationId>;
+
+impl Store {
+    /// Opens the store at `path`; `None` if there is none, or an empty folder.
+    pub(super) fn open(path: &Path, safeguards: Safeguards) -> Result<Option<Store>, EngineError> {
+        let Some(root) = Folder::open(path, safeguards)? else {
+            return Ok(None);
+        };
+        super::network::refuse_network_file_system(&root)?;
+        let Some(reservations) = root.room(Room::Reservations)? else {
+            return if root.is_empty()? { Ok(None) } else { Err(root.missing(Room::Reservations)) };
+        };
+        let room = |room: Room| root.room(room)?.ok_or_else(|| root.missing(room));
+        Ok(Some(Store {
+            reservations,
+            heartbeats: room(Room::Heartbeats)?,
+            releases: room(Room::Releases)?,
+            superseded: room(Room::Superseded)?,
+            temporary: room(Room::Temporary)?,
+            root,
+        }))
+    }
+
+    /// Reads the reservation `id` and verifies it; `None` if there is none.
+    pub(super) fn reservation(&self, id: ReservationId) -> Result<Option<Reservation>, EngineError> {
+        let name = record_name(id);
+        let Some(bytes) = self.reservations.read(&name)? else { return Ok(None) };
+        Reservation::from_bytes(id, &bytes).map(Some).map_err(|source| self.reservations.damaged(&name, source))
+    }
+}
+
+impl Folder {
+    /// Opens the folder at `path`, which must not be a symbolic link; `None` if nothing is there.
+    pub(super) fn open(path: &Path, safeguards: Safeguards) -> Result<Option<Folder>, EngineError> {
+        Folder::open_at(rustix::fs::CWD, path.as_os_str(), path.to_path_buf(), safeguards)
+    }
+
+    fn open_at(
+        at: BorrowedFd<'_>,
+        name: &std::ffi::OsStr,
+        path: PathBuf,
+        safeguards: Safeguards,
+    ) -> Result<Option<Folder>, EngineError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(at, name, flags, Mode::empty()) {
+            Ok(fd) => Ok(Some(Folder { path, fd, safeguards })),
+            Err(Errno::NOENT) => Ok(None),
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                Err(EngineError::Misplaced { path, detail: "a folder of the store must be a real folder" })
+            }
+            Err(errno) => Err(EngineError::Unreadable { path, source: errno.into() }),
+        }
+    }
+
+    fn room(&self, room: Room) -> Result<Option<Folder>, EngineError> {
+        let name = room.folder_name();
+        Folder::open_at(self.fd(), name.as_ref(), self.path.join(name), self.safeguards)
+    }
+
+    fn missing(&self, room: Room) -> EngineError {
+        EngineError::Misplaced {
+            path: self.path.join(room.folder_name()),
+            detail: "this folder of the store is missing; `muse init` makes it again",
+        }
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn path_of(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    pub(super) const fn safeguards(&self) -> Safeguards {
+        self.safeguards
+    }
+
+    pub(super) fn damaged(&self, name: &str, source: crate::record::RecordError) -> EngineError {
+        EngineError::Damaged { path: self.path_of(name), source }
+    }
+
+    pub(super) fn unreadable(&self, name: &str, source: impl Into<io::Error>) -> EngineError {
+        EngineError::Unreadable { path: self.path_of(name), source: source.into() }
+    }
+
+    pub(super) fn unwritable(
+        &self,
+        name: &str,
+        operation: &'static str,
+        source: impl Into<io::Error>,
+    ) -> EngineError {
+        EngineError::Unwritable { path: self.path_of(name), operation, source: source.into() }
+    }
+
+    /// Makes the names in this folder last through a power loss.
+    pub(super) fn sync(&self) -> Result<(), EngineError> {
+        if !self.safeguards.keep(Safeguard::DirectorySync) {
+            return Ok(());
+        }
+        rustix::fs::fsync(&self.fd).map_err(|errno| self.unwritable("", "sync", errno))
+    }
+
+    /// Whether anything, a dangling link included, has this name.
+    pub(super) fn holds(&self, name: &str) -> Result<bool, EngineError> {
+        match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(self.unreadable(name, errno)),
+        }
+    }
+
+    /// Opens a file for reading, never through a symbolic link; `None` if there is none. Anything but a
+    /// regular file is an error: it was put there by hand.
+    pub(super) fn open_file(&self, name: &str) -> Result<Option<File>, EngineError> {
+        // NONBLOCK: a planted FIFO must not stop the program.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let fd = match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::LOOP) => return Err(self.not_a_file(name, FileType::Symlink)),
+            Err(errno) => return Err(self.unreadable(name, errno)),
+        };
+        let stat = rustix::fs::fstat(&fd).map_err(|errno| self.unreadable(name, errno))?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Ok(Some(File::from(fd))),
+            other => Err(self.not_a_file(name, other)),
+        }
+    }
+
+    fn not_a_file(&self, name: &str, found: FileType) -> EngineError {
+        let detail = match found {
+            FileType::Symlink => "it is a symbolic link, and the store never follows one",
+            FileType::Directory => "it is a folder where a record should be",
+            _ => "it is not a regular file",
+        };
+        EngineError::Misplaced { path: self.path_of(name), detail }
+    }
+
+    /// Reads a file whole; `None` if there is none.
+    pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, EngineError> {
+        let Some(file) = self.open_file(name)? else { return Ok(None) };
+        self.read_open(name, &file).map(Some)
+    }
+
+    /// Reads an open file of this folder whole.
+    pub(super) fn read_open(&self, name: &str, mut file: &File) -> Result<Vec<u8>, EngineError> {
+        let mut bytes = Vec::with_capacity(1024);
+        file.by_ref()
+            .take(RECORD_BYTES_MAX + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|source| self.unreadable(name, source))?;
+        if bytes.len() as u64 > RECORD_BYTES_MAX {
+            return Err(EngineError::Misplaced { path: self.path_of(name), detail: "it is too large for a record" });
+        }
+        Ok(bytes)
+    }
+
+    /// Reads the record that lies here beside the reservation `id`; `None` if there is none.
+    pub(super) fn companion<T: Companion>(&self, id: ReservationId) -> Result<Option<T>, EngineError> {
+        let name = record_name(id);
+        let Some(bytes) = self.read(&name)? else { return Ok(None) };
+        T::from_bytes(id, &bytes).map(Some).map_err(|source| self.damaged(&name, source))
+    }
+
+    /// The records in this folder, and one error for everything else that stands in it.
+    pub(super) fn names(&self) -> Result<(Names, Vec<EngineError>), EngineError> {
+        let mut names = Names::new();
+        let mut misplaced = Vec::new();
+        self.for_each_entry(|name, file_type| {
+            let id = name.strip_suffix(RECORD_SUFFIX).and_then(|id| id.parse::<ReservationId>().ok());
+            match (id, file_type) {
+                (Some(id), FileType::RegularFile) => names.push(id),
+                (Some(_), other) => misplaced.push(self.not_a_file(name, other)),
+                (None, _) => misplaced.push(EngineError::Misplaced {
+                    path: self.path_of(name),
+                    detail: "its name is not that of a record: it was renamed, or does not belong here",
+                }),
+            }
+        })?;
+        misplaced.sort_by_key(ToString::to_string);
+        Ok((names, misplaced))
+    }
+
+    /// Calls `visit` with the name and type of everything in this folder. Names that are not UTF-8 are shown
+    /// with replacement characters: no name of the store is such a one.
+    pub(super) fn for_each_entry(&self, mut visit: impl FnMut(&str, FileType)) -> Result<(), EngineError> {
+        let unreadable = |errno: Errno| self.unreadable("", errno);
+        for entry in Dir::read_from(&self.fd).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let name = entry.file_name().to_string_lossy();
+            if matches!(&*name, "." | "..") {
+                continue;
+            }
+            let file_type = match entry.file_type() {
+                // Some file systems do not tell in the listing.
+                FileType::Unknown => {
+                    match rustix::fs::statat(&self.fd, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+                        Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+                        Err(Errno::NOENT) => continue,
+                        Err(errno) => return Err(unreadable(errno)),
+                    }
+                }
+                known => known,
+            };
+            visit(&name, file_type);
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_empty(&self) -> Result<bool, EngineError> {
+        let mut is_empty = true;
+        self.for_each_entry(|_, _| is_empty = false)?;
+        Ok(is_empty)
+    }
+
+    /// Makes the folders of a store that are missing here.
+    pub(super) fn make_rooms(&self) -> Result<(), EngineError> {
+        for name in FOLDERS {
+            match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(FOLDER_MODE)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(self.unwritable(name, "make", errno)),
+            }
+        }
+        Ok(())
+    }
+}

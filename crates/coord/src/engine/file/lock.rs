@@ -1,0 +1,200 @@
+//! The only place that locks files: the store's lock and the lock of one record, as two types.
+//!
+//! Both are `flock` locks of this process's own open file, so they end with the process, however it ends.
+//! Nothing ever removes the lock of a live process. Every wait has a deadline. Order: the store's lock first,
+//! record locks inside it; a heartbeat takes its record's lock alone.
+
+use std::fs::{File, TryLockError};
+use std::time::Duration;
+
+use rustix::fs::{AtFlags, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use super::layout::{FILE_MODE, Folder, LOCK_NAME, Store, record_name};
+use super::safeguards::Safeguard;
+use crate::clock::Stopwatch;
+use crate::engine::EngineError;
+use crate::id::ReservationId;
+
+/// How long a writer waits for the store's lock. From the spec; a whole operation under it takes milliseconds.
+pub(super) const STORE_WAIT: Duration = Duration::from_secs(10);
+
+/// How long a heartbeat waits for its record's lock, which another heartbeat of the same reservation may hold.
+pub(super) const BEAT_WAIT: Duration = Duration::from_secs(10);
+
+/// How long a rival waits for the record's lock of a lapsed reservation before it counts it as being extended
+/// right now. From the spec; a heartbeat holds it for a fraction of a millisecond.
+pub(super) const RIVAL_WAIT: Duration = Duration::from_millis(250);
+
+/// The first pause between two attempts. It doubles up to [`PAUSE_MAX`]: the first is about what a heartbeat
+/// needs, the last keeps a waiting process below a hundredth of a core.
+const PAUSE_MIN: Duration = Duration::from_micros(50);
+const PAUSE_MAX: Duration = Duration::from_millis(2);
+
+/// The store's exclusive lock. Whoever holds it is the only one that grants, releases or archives.
+#[derive(Debug)]
+#[must_use = "the lock ends when this is dropped"]
+pub(super) struct StoreLock {
+    _file: File,
+}
+
+impl StoreLock {
+    /// Waits for the lock, [`STORE_WAIT`] at most.
+    pub(super) fn acquire(store: &Store) -> Result<StoreLock, EngineError> {
+        let folder = &store.root;
+        let waiting = Stopwatch::start();
+        loop {
+            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let fd = match rustix::fs::openat(folder.fd(), LOCK_NAME, flags, Mode::from_raw_mode(FILE_MODE)) {
+                Ok(fd) => fd,
+                Err(Errno::LOOP | Errno::ISDIR) => {
+                    let detail = "the lock must be a regular file";
+                    return Err(EngineError::Misplaced { path: folder.path_of(LOCK_NAME), detail });
+                }
+                Err(errno) => return Err(folder.unwritable(LOCK_NAME, "open", errno)),
+            };
+            let file = File::from(fd);
+            if !folder.safeguards().keep(Safeguard::StoreLock) {
+                return Ok(StoreLock { _file: file });
+            }
+            if !lock(folder, LOCK_NAME, &file, &waiting, STORE_WAIT)? {
+                return Err(busy(folder, LOCK_NAME, &file, STORE_WAIT));
+            }
+            if still_named(folder, LOCK_NAME, &file)? {
+                return Ok(StoreLock { _file: file });
+            }
+        }
+    }
+}
+
+/// The exclusive lock of one reservation's record, which it can be read through.
+#[derive(Debug)]
+#[must_use = "the lock ends when this is dropped"]
+pub(super) struct RecordLock {
+    pub(super) file: File,
+}
+
+/// What came of an attempt to lock a record.
+#[derive(Debug)]
+pub(super) enum RecordLocking {
+    Locked(RecordLock),
+    /// Somebody else held it for the whole wait.
+    Busy(EngineError),
+    /// There is no such record.
+    Missing,
+}
+
+impl RecordLock {
+    /// Waits for the lock, `wait` at most; with no time to wait, tries once.
+    pub(super) fn acquire(
+        store: &Store,
+        id: ReservationId,
+        wait: Duration,
+    ) -> Result<RecordLocking, EngineError> {
+        let folder = &store.reservations;
+        let name = record_name(id);
+        let waiting = Stopwatch::start();
+        loop {
+            let Some(file) = folder.open_file(&name)? else { return Ok(RecordLocking::Missing) };
+            if !folder.safeguards().keep(Safeguard::RecordLock) {
+                return Ok(RecordLocking::Locked(RecordLock { file }));
+            }
+            if !lock(folder, &name, &file, &waiting, wait)? {
+                return Ok(RecordLocking::Busy(busy(folder, &name, &file, wait)));
+            }
+            // Somebody may have archived the record, or put another in its place, before the lock was held.
+            if still_named(folder, &name, &file)? {
+                return Ok(RecordLocking::Locked(RecordLock { file }));
+            }
+        }
+    }
+}
+
+/// Whether the lock could be had before `wait` had passed since `waiting` started.
+#[expect(clippy::disallowed_methods, reason = "this is the one caller, and the loop has a deadline")]
+fn lock(
+    folder: &Folder,
+    name: &str,
+    file: &File,
+    waiting: &Stopwatch,
+    wait: Duration,
+) -> Result<bool, EngineError> {
+    let mut pause = PAUSE_MIN;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(source)) => return Err(folder.unwritable(name, "lock", source)),
+        }
+        let Some(left) = wait.checked_sub(waiting.elapsed()).filter(|left| !left.is_zero()) else {
+            return Ok(false);
+        };
+        std::thread::sleep(pause.min(left));
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Whether the name in the folder still leads to the open file.
+fn still_named(folder: &Folder, name: &str, file: &File) -> Result<bool, EngineError> {
+    let open = rustix::fs::fstat(file).map_err(|errno| folder.unreadable(name, errno))?;
+    match rustix::fs::statat(folder.fd(), name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(named) => Ok(identity(&named) == identity(&open)),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(folder.unreadable(name, errno)),
+    }
+}
+
+fn identity(stat: &Stat) -> (u64, u64) {
+    (stat.st_dev, stat.st_ino)
+}
+
+fn busy(folder: &Folder, name: &str, file: &File, waited: Duration) -> EngineError {
+    EngineError::Busy {
+        path: folder.path_of(name),
+        holder_pid: holder_pid(file),
+        waited_seconds: waited.as_secs(),
+    }
+}
+
+/// The process that holds a lock on `file`, from the kernel's table of locks.
+#[cfg(target_os = "linux")]
+fn holder_pid(file: &File) -> Option<u32> {
+    let stat = rustix::fs::fstat(file).ok()?;
+    let table = std::fs::read_to_string("/proc/locks").ok()?;
+    let (major, minor) = (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev));
+    holder_pid_in(&table, &format!("{major:02x}:{minor:02x}:{}", stat.st_ino))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn holder_pid(_: &File) -> Option<u32> {
+    None
+}
+
+/// Looks a file up in the table of locks (`proc_locks(5)`): kind, strictness, mode, process, file, range. A
+/// line with an arrow is a process that waits.
+#[cfg(target_os = "linux")]
+fn holder_pid_in(table: &str, file: &str) -> Option<u32> {
+    table.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        match fields[..] {
+            [_, "FLOCK", _, _, pid, locked, ..] if locked == file => pid.parse().ok(),
+            _ => None,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_holder_is_found_in_the_table_of_locks() {
+        let table = "1: FLOCK  ADVISORY  WRITE 4711 fe:00:2883600 0 EOF\n\
+                     1: -> FLOCK  ADVISORY  WRITE 4712 fe:00:2883600 0 EOF\n\
+                     2: POSIX  ADVISORY  READ 9 fe:00:7 0 EOF\n";
+        assert_eq!(holder_pid_in(table, "fe:00:2883600"), Some(4711));
+        assert_eq!(holder_pid_in(table, "fe:00:7"), None);
+        assert_eq!(holder_pid_in(table, "fe:00:8"), None);
+    }
+}

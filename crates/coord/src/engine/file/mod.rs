@@ -1,0 +1,519 @@
+//! The embedded engine: plain JSON files in one folder, shared by any number of processes, no daemon.
+//!
+//! `lock.rs` is the only caller of file locks, `publish.rs` the only one that writes, `layout.rs` knows the
+//! names. What is here is the order of their steps; `docs/store-format.md` argues why a process killed
+//! between any two of them leaves a store that the next one uses without repair.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use self::layout::{Folder, Store, record_name};
+use self::lock::{BEAT_WAIT, RIVAL_WAIT, RecordLock, RecordLocking, StoreLock};
+use self::publish::{Durability, Staged, Undo};
+pub use self::safeguards::{Safeguard, Safeguards};
+use crate::clock::{Clock, Timestamp};
+use crate::decide::{Candidate, Decision, Notice, Request, decide};
+use crate::engine::{
+    Beat, Beaten, Engine, EngineError, Grant, Listing, ReleaseRequest, Released, Reserved,
+};
+use crate::id::ReservationId;
+use crate::lease::{Lease, Mark};
+use crate::record::{Companion, Heartbeat, Release, Reservation, Supersession, to_file_bytes};
+
+mod layout;
+mod lock;
+mod network;
+mod prepare;
+mod publish;
+mod safeguards;
+mod tokens;
+
+/// What the temporary file of a heartbeat begins with; the reservation's digits follow. It belongs to whoever
+/// holds that record's lock, all other temporary files to whoever holds the store's.
+const HEARTBEAT_PREFIX: &str = "heartbeat-";
+
+/// Reservations in a folder, usually `.muse/coordination`.
+///
+/// The folder is opened anew by each call, so that a value may live long: a store that was deleted and made
+/// again is used as it is now.
+#[derive(Debug)]
+pub struct FileEngine<C> {
+    path: PathBuf,
+    clock: C,
+    safeguards: Safeguards,
+}
+
+impl<C: Clock> FileEngine<C> {
+    /// An engine on the store at `path`. The first grant makes it if it is not there; nothing else does.
+    pub fn new(path: impl Into<PathBuf>, clock: C) -> FileEngine<C> {
+        FileEngine::with_safeguards(path, clock, Safeguards::ALL)
+    }
+
+    /// An engine with the given protections: all of them, outside the tests that take one out.
+    pub fn with_safeguards(path: impl Into<PathBuf>, clock: C, safeguards: Safeguards) -> FileEngine<C> {
+        FileEngine { path: path.into(), clock, safeguards }
+    }
+
+    /// Where the store is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes the store, or what is missing in it: a deleted folder, a deleted token file. Whether there was
+    /// none before.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written, or lies on a network file system.
+    pub fn prepare(&self) -> Result<bool, EngineError> {
+        prepare::prepare(&self.path, self.safeguards, self.clock.now())
+    }
+
+    /// The file that the reservation `id` is stored in.
+    pub fn record_path(&self, id: ReservationId) -> PathBuf {
+        self.path.join("reservations").join(record_name(id))
+    }
+
+    fn open(&self) -> Result<Option<Store>, EngineError> {
+        Store::open(&self.path, self.safeguards)
+    }
+
+    fn open_or_make(&self) -> Result<Store, EngineError> {
+        if let Some(store) = self.open()? {
+            return Ok(store);
+        }
+        self.prepare()?;
+        self.open()?.ok_or_else(|| EngineError::Misplaced {
+            path: self.path.clone(),
+            detail: "the store was deleted while it was used",
+        })
+    }
+}
+
+impl<C: Clock> Engine for FileEngine<C> {
+    fn grant(&self, request: &Request) -> Result<Reserved, EngineError> {
+        let store = self.open_or_make()?;
+        let _lock = StoreLock::acquire(&store)?;
+        sweep(&store)?;
+        let mut now = self.clock.now();
+        let mut candidates = candidates(&store)?;
+        let void = match take_over_target(&store, request, &candidates)? {
+            Target::None | Target::Held => false,
+            Target::Ended => true,
+            Target::Missing => return Ok(Reserved::NothingToTakeOver),
+            Target::Elsewhere => return Ok(Reserved::TakeOverElsewhere),
+        };
+
+        // Lapsed reservations in the way are locked one after the other, each looked at again once it is:
+        // its holder may have revived it meanwhile. Each turn locks one more, so this comes to an end.
+        let mut locks: Vec<(usize, RecordLock)> = Vec::new();
+        loop {
+            let (supersede, notices) = match decide(request, &candidates, now) {
+                Decision::Deny { conflicts } => return Ok(Reserved::Denied { conflicts }),
+                Decision::Renew { candidate, notices } => {
+                    let lease = candidates.swap_remove(candidate).lease;
+                    return renew(&store, request, lease, notices, &self.clock);
+                }
+                Decision::Grant { supersede, notices } => (supersede, notices),
+            };
+            let unlocked = supersede
+                .iter()
+                .copied()
+                .find(|position| !locks.iter().any(|(locked, _)| locked == position));
+            let Some(position) = unlocked else {
+                let superseded: Vec<&Lease> =
+                    supersede.iter().map(|&position| &candidates[position].lease).collect();
+                let target = request.take_over.as_ref().and_then(|take_over| {
+                    let is_target = |candidate: &&Candidate| {
+                        candidate.lease.reservation.reservation_id == take_over.reservation
+                    };
+                    candidates.iter().find(is_target).map(|candidate| &candidate.lease)
+                });
+                let lease = write_grant(&store, request, &superseded, target, now)?;
+                return Ok(Reserved::Granted(Box::new(Grant {
+                    lease,
+                    renewed: false,
+                    notices,
+                    superseded: superseded.len(),
+                    take_over_was_void: void,
+                })));
+            };
+            let id = candidates[position].lease.reservation.reservation_id;
+            match RecordLock::acquire(&store, id, RIVAL_WAIT)? {
+                RecordLocking::Locked(lock) => {
+                    candidates[position].lease.heartbeat = heartbeat(&store, id)?;
+                    locks.push((position, lock));
+                }
+                RecordLocking::Busy(_) => candidates[position].being_extended = true,
+                RecordLocking::Missing => {
+                    return Err(EngineError::Misplaced {
+                        path: self.record_path(id),
+                        detail: "it was removed while it was used",
+                    });
+                }
+            }
+            now = self.clock.now();
+        }
+    }
+
+    fn beat(&self, beat: &Beat) -> Result<Beaten, EngineError> {
+        let id = beat.reservation;
+        let name = record_name(id);
+        let Some(store) = self.open()? else { return Ok(Beaten::NotFound) };
+        if store.releases.holds(&name)? {
+            return Ok(Beaten::Released);
+        }
+        let lock = match RecordLock::acquire(&store, id, BEAT_WAIT)? {
+            RecordLocking::Locked(lock) => lock,
+            RecordLocking::Busy(_) if store.releases.holds(&name)? => return Ok(Beaten::Released),
+            RecordLocking::Busy(error) => return Err(error),
+            RecordLocking::Missing => return Ok(Beaten::NotFound),
+        };
+        // From here until the lock ends, nobody can supersede or archive this reservation.
+        if let Some(mark) = store.superseded.companion::<Supersession>(id)? {
+            return Ok(Beaten::Superseded(mark));
+        }
+        let bytes = store.reservations.read_open(&name, &lock.file)?;
+        let reservation =
+            Reservation::from_bytes(id, &bytes).map_err(|source| store.reservations.damaged(&name, source))?;
+        let lease = Lease { heartbeat: heartbeat(&store, id)?, ..Lease::fresh(reservation) };
+
+        let now = self.clock.now();
+        let lapsed_seconds = lease.lapsed_seconds(now);
+        let heartbeat = lease.beat(&beat.run, beat.extension, now);
+        write_heartbeat(&store, &heartbeat)?;
+        // A release takes no record lock, and it wins, whichever file was written last.
+        if store.releases.holds(&name)? {
+            return Ok(Beaten::Released);
+        }
+        let effective_expiry = lease.reservation.expires_at.max(heartbeat.extended_expires_at);
+        Ok(Beaten::Extended {
+            heartbeat,
+            holder: lease.reservation.run_id,
+            lapsed_seconds,
+            already_over: effective_expiry <= self.clock.now(),
+        })
+    }
+
+    fn release(
+        &self,
+        request: &ReleaseRequest,
+    ) -> Result<Vec<(ReservationId, Result<Released, EngineError>)>, EngineError> {
+        let Some(store) = self.open()? else {
+            return Ok(request.reservations.iter().map(|&id| (id, Ok(Released::NotFound))).collect());
+        };
+        let _lock = StoreLock::acquire(&store)?;
+        sweep(&store)?;
+        let now = self.clock.now();
+        let mut undo = Undo::default();
+        let mut answers = Vec::with_capacity(request.reservations.len());
+        for &id in &request.reservations {
+            answers.push((id, write_release(&store, request, id, now, &mut undo)));
+        }
+        if answers.iter().any(|(_, answer)| matches!(answer, Ok(Released::Released))) {
+            store.releases.sync()?;
+        }
+        undo.keep();
+        Ok(answers)
+    }
+
+    fn find(&self, id: ReservationId) -> Result<Option<Lease>, EngineError> {
+        match self.open()? {
+            Some(store) => find(&store, id),
+            None => Ok(None),
+        }
+    }
+
+    fn live(&self) -> Result<Listing, EngineError> {
+        match self.open()? {
+            Some(store) => live(&store),
+            None => Ok(Listing::default()),
+        }
+    }
+
+    fn history(&self) -> Result<Listing, EngineError> {
+        let Some(store) = self.open()? else { return Ok(Listing::default()) };
+        let (names, mut damaged) = store.reservations.names()?;
+        let mut leases = Vec::with_capacity(names.len());
+        for id in names {
+            match find(&store, id) {
+                Ok(lease) => leases.extend(lease),
+                Err(error) => damaged.push(error),
+            }
+        }
+        damaged.sort_by_key(ToString::to_string);
+        Ok(Listing { leases, damaged })
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}
+
+/// The heartbeat of `id`. One that is empty or cut short counts as absent: heartbeats are not synced, and a
+/// power loss, which no local holder survives, leaves such files. Any other damage is an error.
+fn heartbeat(store: &Store, id: ReservationId) -> Result<Option<Heartbeat>, EngineError> {
+    match store.heartbeats.companion::<Heartbeat>(id) {
+        Err(EngineError::Damaged { source, .. }) if source.is_truncation() => Ok(None),
+        read => read,
+    }
+}
+
+/// A record whose presence alone decides: that its content cannot be read changes nothing.
+fn mark<T: Companion>(folder: &Folder, id: ReservationId) -> Result<Mark<T>, EngineError> {
+    match folder.companion::<T>(id) {
+        Ok(Some(content)) => Ok(Mark::Read(content)),
+        Ok(None) => Ok(Mark::Absent),
+        Err(_) if folder.holds(&record_name(id))? => Ok(Mark::Present),
+        Err(error) => Err(error),
+    }
+}
+
+fn find(store: &Store, id: ReservationId) -> Result<Option<Lease>, EngineError> {
+    let Some(reservation) = store.reservation(id)? else { return Ok(None) };
+    let lease = Lease {
+        reservation,
+        heartbeat: heartbeat(store, id)?,
+        supersession: mark(&store.superseded, id)?,
+        release: mark(&store.releases, id)?,
+    };
+    // Archiving removes the record first and the tombstone last: a tombstone that was missed because it had
+    // just gone would make a released reservation look held.
+    let is_gone = !lease.release.is_present() && !store.reservations.holds(&record_name(id))?;
+    Ok((!is_gone).then_some(lease))
+}
+
+/// Everything that is neither released nor superseded, and all that cannot be read.
+fn live(store: &Store) -> Result<Listing, EngineError> {
+    // The reservations first: one that is made after this is not missed by a look at its companions.
+    let (names, mut damaged) = store.reservations.names()?;
+    let mut companions = |folder: &Folder| -> Result<HashSet<ReservationId>, EngineError> {
+        let (names, misplaced) = folder.names()?;
+        damaged.extend(misplaced);
+        Ok(names.into_iter().collect())
+    };
+    let released = companions(&store.releases)?;
+    let superseded = companions(&store.superseded)?;
+    let beaten = companions(&store.heartbeats)?;
+
+    let mut leases = Vec::with_capacity(names.len().saturating_sub(released.len()));
+    for id in names {
+        if released.contains(&id) || superseded.contains(&id) {
+            continue;
+        }
+        let read = || -> Result<Option<Lease>, EngineError> {
+            let Some(reservation) = store.reservation(id)? else { return Ok(None) };
+            let heartbeat = if beaten.contains(&id) { heartbeat(store, id)? } else { None };
+            Ok(Some(Lease { heartbeat, ..Lease::fresh(reservation) }))
+        };
+        match read() {
+            Ok(lease) => leases.extend(lease),
+            Err(error) => damaged.push(error),
+        }
+    }
+    damaged.sort_by_key(ToString::to_string);
+    Ok(Listing { leases, damaged })
+}
+
+/// What a grant is decided against. A single record that cannot be read fails it: it could be in the way.
+fn candidates(store: &Store) -> Result<Vec<Candidate>, EngineError> {
+    let Listing { leases, damaged } = live(store)?;
+    match damaged.into_iter().next() {
+        Some(error) => Err(error),
+        None => {
+            Ok(leases.into_iter().map(|lease| Candidate { lease, being_extended: false }).collect())
+        }
+    }
+}
+
+/// What a request wants to take over.
+enum Target {
+    None,
+    /// Held or lapsed, and in the way.
+    Held,
+    /// Released or superseded: there is nothing to take any more.
+    Ended,
+    Missing,
+    /// No address in common with the request.
+    Elsewhere,
+}
+
+fn take_over_target(
+    store: &Store,
+    request: &Request,
+    candidates: &[Candidate],
+) -> Result<Target, EngineError> {
+    let Some(take_over) = &request.take_over else { return Ok(Target::None) };
+    let id = take_over.reservation;
+    let held = candidates.iter().map(|candidate| &candidate.lease.reservation);
+    match held.into_iter().find(|reservation| reservation.reservation_id == id) {
+        Some(reservation) if request.overlaps(reservation) => Ok(Target::Held),
+        Some(_) => Ok(Target::Elsewhere),
+        None if store.reservations.holds(&record_name(id))? => Ok(Target::Ended),
+        None => Ok(Target::Missing),
+    }
+}
+
+/// Extends the reservation that `request` repeats.
+fn renew(
+    store: &Store,
+    request: &Request,
+    lease: Lease,
+    notices: Vec<Notice>,
+    clock: &impl Clock,
+) -> Result<Reserved, EngineError> {
+    let id = lease.reservation.reservation_id;
+    let _lock = match RecordLock::acquire(store, id, RIVAL_WAIT)? {
+        RecordLocking::Locked(lock) => lock,
+        RecordLocking::Busy(error) => return Err(error),
+        RecordLocking::Missing => {
+            let detail = "it was removed while it was used";
+            return Err(EngineError::Misplaced { path: store.reservations.path_of(&record_name(id)), detail });
+        }
+    };
+    let mut lease = Lease { heartbeat: heartbeat(store, id)?, ..lease };
+    let renewal = lease.renewal(request.ttl, clock.now());
+    write_heartbeat(store, &renewal)?;
+    lease.heartbeat = Some(renewal);
+    Ok(Reserved::Granted(Box::new(Grant {
+        lease,
+        renewed: true,
+        notices,
+        superseded: 0,
+        take_over_was_void: false,
+    })))
+}
+
+/// Writes a granted request: the token, the tombstone of what it takes over, the marks on what it supersedes,
+/// then the reservation. Everything is written and synced before anything is published, so that a full disk
+/// changes nothing; what was published is taken back if a later step fails.
+fn write_grant(
+    store: &Store,
+    request: &Request,
+    superseded: &[&Lease],
+    taken_over: Option<&Lease>,
+    now: Timestamp,
+) -> Result<Lease, EngineError> {
+    let token = tokens::next(store, tokens::last(store)?, now)?;
+    let reservation = request
+        .reservation(token, now)
+        .map_err(|source| EngineError::Damaged { path: store.reservations.path().to_path_buf(), source })?;
+    let id = reservation.reservation_id;
+
+    let staged_token = tokens::stage(store, token)?;
+    let mut marks = Vec::with_capacity(superseded.len() + 1);
+    if let (Some(take_over), Some(lease)) = (&request.take_over, taken_over) {
+        let holder = &lease.reservation.run_id;
+        let reason = Some(take_over.reason.clone());
+        let release = Release::new(take_over.reservation, Some(holder), &request.run, reason, now);
+        marks.push((&store.releases, take_over.reservation, stage(store, "release", take_over.reservation, &release)?));
+    }
+    if store.root.safeguards().keep(Safeguard::Supersession) {
+        for lease in superseded {
+            let loser = lease.reservation.reservation_id;
+            let mark = lease.superseded_by(id, &request.run, now);
+            marks.push((&store.superseded, loser, stage(store, "superseded", loser, &mark)?));
+        }
+    }
+    let staged_reservation = stage(store, "reservation", id, &reservation)?;
+
+    tokens::publish(store, staged_token)?;
+    let mut undo = Undo::default();
+    let mut marked: Vec<&Folder> = Vec::new();
+    for (folder, marked_id, staged) in marks {
+        let name = record_name(marked_id);
+        if staged.publish_new(folder, &name)? {
+            undo.made(folder, name);
+        }
+        if !marked.iter().any(|synced| std::ptr::eq(*synced, folder)) {
+            marked.push(folder);
+        }
+    }
+    for folder in marked {
+        folder.sync()?;
+    }
+    let name = record_name(id);
+    if !staged_reservation.publish_new(&store.reservations, &name)? {
+        let detail = "a record of this id is there already, though its token was never granted";
+        return Err(EngineError::Misplaced { path: store.reservations.path_of(&name), detail });
+    }
+    undo.made(&store.reservations, name);
+    store.reservations.sync()?;
+    undo.keep();
+    Ok(Lease::fresh(reservation))
+}
+
+/// Writes a record that has to last through a power loss to a temporary file of its own.
+fn stage<'s>(
+    store: &'s Store,
+    kind: &str,
+    id: ReservationId,
+    record: &impl serde::Serialize,
+) -> Result<Staged<'s>, EngineError> {
+    let name = format!("{kind}-{}", id.hex());
+    let bytes = to_file_bytes(record).map_err(|source| store.temporary.damaged(&name, source))?;
+    Staged::write(store, name, &bytes, Durability::PowerLoss)
+}
+
+/// Rewrites a heartbeat. The caller holds the record's lock. Not synced: see [`heartbeat`].
+fn write_heartbeat(store: &Store, heartbeat: &Heartbeat) -> Result<(), EngineError> {
+    let id = heartbeat.reservation_id;
+    let name = record_name(id);
+    let bytes = to_file_bytes(heartbeat).map_err(|source| store.heartbeats.damaged(&name, source))?;
+    let temporary = format!("{HEARTBEAT_PREFIX}{}", id.hex());
+    Staged::write(store, temporary, &bytes, Durability::Process)?.publish_over(&store.heartbeats, &name)
+}
+
+/// Releases one reservation; the folder of tombstones is still to be synced.
+fn write_release<'s>(
+    store: &'s Store,
+    request: &ReleaseRequest,
+    id: ReservationId,
+    now: Timestamp,
+    undo: &mut Undo<'s>,
+) -> Result<Released, EngineError> {
+    let name = record_name(id);
+    if store.releases.holds(&name)? {
+        return Ok(Released::AlreadyReleased);
+    }
+    let holder = match store.reservation(id) {
+        Ok(None) => return Ok(Released::NotFound),
+        Ok(Some(reservation)) => Some(reservation.run_id),
+        // The way out for a coordinator: a tombstone takes a record that nobody can read out of the way.
+        Err(_) if request.force => None,
+        Err(error) => return Err(error),
+    };
+    if let Some(holder) = &holder
+        && *holder != request.run
+        && !request.force
+    {
+        return Ok(Released::NotHolder { holder: holder.clone() });
+    }
+    let release = Release::new(id, holder.as_ref(), &request.run, request.reason.clone(), now);
+    if stage(store, "release", id, &release)?.publish_new(&store.releases, &name)? {
+        undo.made(&store.releases, name);
+        Ok(Released::Released)
+    } else {
+        Ok(Released::AlreadyReleased)
+    }
+}
+
+/// Takes away what killed processes left in the folder of temporary files. The caller holds the store's lock,
+/// so whatever is not a heartbeat's is dead; a heartbeat's is dead when its record's lock is free.
+fn sweep(store: &Store) -> Result<(), EngineError> {
+    let mut left = Vec::new();
+    store.temporary.for_each_entry(|name, _| left.push(name.to_owned()))?;
+    for name in left {
+        let beaten = name
+            .strip_prefix(HEARTBEAT_PREFIX)
+            .and_then(|digits| format!("{}{digits}", ReservationId::PREFIX).parse().ok());
+        let _lock = match beaten.map(|id| RecordLock::acquire(store, id, std::time::Duration::ZERO)).transpose() {
+            Ok(Some(RecordLocking::Busy(_))) => continue,
+            free => free,
+        };
+        // What cannot be removed is in nobody's way: only names that are in use matter, and their next user
+        // reports it.
+        publish::remove(&store.temporary, &name).unwrap_or_default();
+    }
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! The only place that writes files: temporary file, write, sync, publish.
+//!
+//! A record appears under its name in one step and whole, by a hard link (written once: an existing name is
+//! never replaced) or by a rename (rewritten). Whoever is killed in between leaves a temporary file, which
+//! has no meaning and is taken away by the next writer. `docs/store-format.md` argues every crash.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::layout::{FILE_MODE, Folder, Store};
+use super::safeguards::Safeguard;
+use crate::engine::EngineError;
+
+/// What a written file survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// A crash of the process.
+    Process,
+    /// A power loss, once the folder that it is published in is synced too.
+    PowerLoss,
+}
+
+/// A file that is written and has no name yet that anybody reads. Dropped unpublished, it is removed.
+#[derive(Debug)]
+#[must_use = "a staged file that is not published is removed"]
+pub(super) struct Staged<'s> {
+    store: &'s Store,
+    name: String,
+    is_there: bool,
+}
+
+impl<'s> Staged<'s> {
+    /// Writes `bytes` to the temporary file `name`, which belongs to whoever holds the lock that covers the
+    /// target: a file of that name that is there already was left by a process that is dead.
+    pub(super) fn write(
+        store: &'s Store,
+        name: String,
+        bytes: &[u8],
+        durability: Durability,
+    ) -> Result<Staged<'s>, EngineError> {
+        let folder = &store.temporary;
+        let file = match create(folder, &name) {
+            Err(Errno::EXIST) => {
+                remove(folder, &name).map_err(|errno| folder.unwritable(&name, "remove", errno))?;
+                create(folder, &name)
+            }
+            created => created,
+        };
+        let mut file = file.map_err(|errno| folder.unwritable(&name, "make", errno))?;
+        let staged = Staged { store, name, is_there: true };
+        file.write_all(bytes).map_err(|source| folder.unwritable(&staged.name, "write", source))?;
+        if durability == Durability::PowerLoss && folder.safeguards().keep(Safeguard::FileSync) {
+            file.sync_all().map_err(|source| folder.unwritable(&staged.name, "sync", source))?;
+        }
+        Ok(staged)
+    }
+
+    /// Gives the file its name in `folder` unless that is taken: `false` then, and nothing was changed.
+    #[expect(clippy::disallowed_methods, reason = "this is the one caller")]
+    pub(super) fn publish_new(self, folder: &Folder, name: &str) -> Result<bool, EngineError> {
+        if !folder.safeguards().keep(Safeguard::Publishing) {
+            return self.write_in_place(folder, name);
+        }
+        let temporary = &self.store.temporary;
+        match rustix::fs::linkat(temporary.fd(), &*self.name, folder.fd(), name, AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(errno) => Err(folder.unwritable(name, "publish", errno)),
+        }
+    }
+
+    /// Gives the file its name in `folder`, in place of whatever had it.
+    #[expect(clippy::disallowed_methods, reason = "this is the one caller")]
+    pub(super) fn publish_over(mut self, folder: &Folder, name: &str) -> Result<(), EngineError> {
+        let temporary = &self.store.temporary;
+        rustix::fs::renameat(temporary.fd(), &*self.name, folder.fd(), name)
+            .map_err(|errno| folder.unwritable(name, "publish", errno))?;
+        self.is_there = false;
+        Ok(())
+    }
+
+    /// What the negative twin of the protocol does: the record can be seen while it is being written.
+    fn write_in_place(self, folder: &Folder, name: &str) -> Result<bool, EngineError> {
+        let bytes = self.store.temporary.read(&self.name)?.unwrap_or_default();
+        let mut file = match create(folder, name) {
+            Err(Errno::EXIST) => return Ok(false),
+            created => created.map_err(|errno| folder.unwritable(name, "make", errno))?,
+        };
+        file.write_all(&bytes).map_err(|source| folder.unwritable(name, "write", source))?;
+        file.sync_all().map_err(|source| folder.unwritable(name, "sync", source))?;
+        Ok(true)
+    }
+}
+
+impl Drop for Staged<'_> {
+    fn drop(&mut self) {
+        if self.is_there {
+            // The next writer takes it away if this fails.
+            remove(&self.store.temporary, &self.name).unwrap_or_default();
+        }
+    }
+}
+
+/// Names that are published in the course of one operation: taken back if it does not come to its end, so
+/// that a failed operation leaves the store as it was.
+#[derive(Debug, Default)]
+pub(super) struct Undo<'s> {
+    names: Vec<(&'s Folder, String)>,
+}
+
+impl<'s> Undo<'s> {
+    /// Remembers that the operation made this name.
+    pub(super) fn made(&mut self, folder: &'s Folder, name: String) {
+        self.names.push((folder, name));
+    }
+
+    /// The operation came to its end: what it made stays.
+    pub(super) fn keep(mut self) {
+        self.names.clear();
+    }
+}
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        for (folder, name) in self.names.drain(..).rev() {
+            // A disk that takes no writes may refuse this too. Then a whole record stays, as after a crash.
+            remove(folder, &name).unwrap_or_default();
+        }
+    }
+}
+
+/// Moves a folder that was built beside its place into it. Fails if anything but an empty folder is there.
+#[expect(clippy::disallowed_methods, reason = "this is the one caller")]
+pub(super) fn move_folder(from: &Path, to: &Path) -> Result<(), EngineError> {
+    let unwritable =
+        |source| EngineError::Unwritable { path: to.to_path_buf(), operation: "publish", source };
+    std::fs::rename(from, to).map_err(unwritable)
+}
+
+/// Makes a new file. Never opens what is there, be it a link.
+pub(super) fn create(folder: &Folder, name: &str) -> Result<File, Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(folder.fd(), name, flags, Mode::from_raw_mode(FILE_MODE)).map(File::from)
+}
+
+/// Removes a file; one that is not there is no error.
+pub(super) fn remove(folder: &Folder, name: &str) -> Result<(), Errno> {
+    match rustix::fs::unlinkat(folder.fd(), name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}

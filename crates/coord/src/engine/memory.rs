@@ -1,0 +1,189 @@
+//! The reference model: what an engine means, without files. Property tests hold the others against it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::clock::{Clock, Timestamp};
+use crate::decide::{Candidate, Decision, Request, decide};
+use crate::engine::{
+    Beat, Beaten, Engine, EngineError, Grant, Listing, ReleaseRequest, Released, Reserved,
+};
+use crate::id::{ReservationId, Token};
+use crate::lease::{Lease, Mark, State};
+use crate::record::{RecordError, Release};
+
+/// Reservations in memory, lost with the value.
+#[derive(Debug)]
+pub struct MemoryEngine<C> {
+    clock: C,
+    state: Mutex<Contents>,
+}
+
+#[derive(Debug, Default)]
+struct Contents {
+    leases: BTreeMap<ReservationId, Lease>,
+    last_token: Option<Token>,
+}
+
+impl<C: Clock> MemoryEngine<C> {
+    /// An engine that holds nothing.
+    pub fn new(clock: C) -> MemoryEngine<C> {
+        MemoryEngine { clock, state: Mutex::default() }
+    }
+
+    fn contents(&self) -> MutexGuard<'_, Contents> {
+        // Every method leaves the contents whole, so a panic of another thread does not spoil them.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The model has no files; its errors name what would be one.
+fn unexpected(source: RecordError) -> EngineError {
+    EngineError::Damaged { path: PathBuf::from("memory"), source }
+}
+
+impl<C: Clock> Engine for MemoryEngine<C> {
+    fn grant(&self, request: &Request) -> Result<Reserved, EngineError> {
+        let mut contents = self.contents();
+        let now = self.clock.now();
+        let mut void = false;
+        if let Some(take_over) = &request.take_over {
+            let Some(target) = contents.leases.get(&take_over.reservation) else {
+                return Ok(Reserved::NothingToTakeOver);
+            };
+            void = matches!(target.state(now), State::Released | State::Superseded);
+            if !void && !request.overlaps(&target.reservation) {
+                return Ok(Reserved::TakeOverElsewhere);
+            }
+        }
+        let candidates: Vec<Candidate> = contents
+            .leases
+            .values()
+            .filter(|lease| !lease.release.is_present() && !lease.supersession.is_present())
+            .map(|lease| Candidate { lease: lease.clone(), being_extended: false })
+            .collect();
+        match decide(request, &candidates, now) {
+            Decision::Deny { conflicts } => Ok(Reserved::Denied { conflicts }),
+            Decision::Renew { candidate, notices } => {
+                let mut lease = candidates[candidate].lease.clone();
+                lease.heartbeat = Some(lease.renewal(request.ttl, now));
+                contents.leases.insert(lease.reservation.reservation_id, lease.clone());
+                Ok(Reserved::Granted(Box::new(Grant {
+                    lease,
+                    renewed: true,
+                    notices,
+                    superseded: 0,
+                    take_over_was_void: false,
+                })))
+            }
+            Decision::Grant { supersede, notices } => {
+                let token = Token::next(contents.last_token, now.milliseconds_since_1970())
+                    .ok_or_else(|| EngineError::TokensExhausted { path: PathBuf::from("memory") })?;
+                let reservation = request.reservation(token, now).map_err(unexpected)?;
+                let id = reservation.reservation_id;
+                for &position in &supersede {
+                    let superseded = &candidates[position].lease;
+                    let mark = superseded.superseded_by(id, &request.run, now);
+                    if let Some(lease) = contents.leases.get_mut(&superseded.reservation.reservation_id) {
+                        lease.supersession = Mark::Read(mark);
+                    }
+                }
+                if let Some(take_over) = &request.take_over
+                    && !void
+                    && let Some(target) = contents.leases.get_mut(&take_over.reservation)
+                {
+                    target.release = Mark::Read(Release::new(
+                        take_over.reservation,
+                        Some(&target.reservation.run_id),
+                        &request.run,
+                        Some(take_over.reason.clone()),
+                        now,
+                    ));
+                }
+                let lease = Lease::fresh(reservation);
+                contents.last_token = Some(token);
+                contents.leases.insert(id, lease.clone());
+                Ok(Reserved::Granted(Box::new(Grant {
+                    lease,
+                    renewed: false,
+                    notices,
+                    superseded: supersede.len(),
+                    take_over_was_void: void,
+                })))
+            }
+        }
+    }
+
+    fn beat(&self, beat: &Beat) -> Result<Beaten, EngineError> {
+        let mut contents = self.contents();
+        let now = self.clock.now();
+        let Some(lease) = contents.leases.get_mut(&beat.reservation) else {
+            return Ok(Beaten::NotFound);
+        };
+        if lease.release.is_present() {
+            return Ok(Beaten::Released);
+        }
+        if let Mark::Read(mark) = &lease.supersession {
+            return Ok(Beaten::Superseded(mark.clone()));
+        }
+        let lapsed_seconds = lease.lapsed_seconds(now);
+        let heartbeat = lease.beat(&beat.run, beat.extension, now);
+        lease.heartbeat = Some(heartbeat.clone());
+        Ok(Beaten::Extended {
+            heartbeat,
+            holder: lease.reservation.run_id.clone(),
+            lapsed_seconds,
+            already_over: false,
+        })
+    }
+
+    fn release(
+        &self,
+        request: &ReleaseRequest,
+    ) -> Result<Vec<(ReservationId, Result<Released, EngineError>)>, EngineError> {
+        let mut contents = self.contents();
+        let now = self.clock.now();
+        let mut answers = Vec::with_capacity(request.reservations.len());
+        for &id in &request.reservations {
+            let answer = match contents.leases.get_mut(&id) {
+                None => Released::NotFound,
+                Some(lease) if lease.release.is_present() => Released::AlreadyReleased,
+                Some(lease) if lease.reservation.run_id != request.run && !request.force => {
+                    Released::NotHolder { holder: lease.reservation.run_id.clone() }
+                }
+                Some(lease) => {
+                    lease.release = Mark::Read(Release::new(
+                        id,
+                        Some(&lease.reservation.run_id),
+                        &request.run,
+                        request.reason.clone(),
+                        now,
+                    ));
+                    Released::Released
+                }
+            };
+            answers.push((id, Ok(answer)));
+        }
+        Ok(answers)
+    }
+
+    fn find(&self, id: ReservationId) -> Result<Option<Lease>, EngineError> {
+        Ok(self.contents().leases.get(&id).cloned())
+    }
+
+    fn live(&self) -> Result<Listing, EngineError> {
+        let mut listing = self.history()?;
+        listing.leases.retain(|lease| !lease.release.is_present() && !lease.supersession.is_present());
+        Ok(listing)
+    }
+
+    fn history(&self) -> Result<Listing, EngineError> {
+        let leases = self.contents().leases.values().cloned().collect();
+        Ok(Listing { leases, damaged: Vec::new() })
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}

@@ -1,0 +1,256 @@
+//! What an engine promises. Two places to keep the state are behind one trait: files that processes share
+//! ([`file::FileEngine`]) and memory, the model for tests ([`memory::MemoryEngine`]).
+//!
+//! The trait speaks of grants and heartbeats, not of files: an engine whose atomic step is a file lock and one
+//! whose atomic step is a remote transaction both fit, and both call the same [`decide`](crate::decide::decide).
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::clock::Timestamp;
+use crate::decide::{Conflict, Notice, Request};
+use crate::id::{ReservationId, RunId};
+use crate::lease::Lease;
+use crate::record::{Heartbeat, RecordError, Supersession, TtlSeconds};
+
+#[cfg(test)]
+mod conformance;
+pub mod file;
+pub mod memory;
+
+/// Keeps reservations, for any number of callers at once.
+///
+/// Every method is atomic against every other one, whichever process or machine calls it, and reads the
+/// clock after whatever makes it so. What a method has reported stays true after a crash of any process at
+/// any instruction; of an operation that did not report, either all or nothing is there.
+pub trait Engine {
+    /// Grants or denies `request`, all of its addresses or none.
+    ///
+    /// Of any number of overlapping exclusive requests by unrelated runs, made at the same time, exactly one
+    /// is granted. A denied request changes nothing. A lapsed reservation in the way is superseded, for good,
+    /// before the new one is there. The token of a grant is larger than that of every earlier grant.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] when any record that could matter cannot be read: a request is never granted in doubt.
+    fn grant(&self, request: &Request) -> Result<Reserved, EngineError>;
+
+    /// Extends a reservation to `extension` from now.
+    ///
+    /// A beat by another run than the holder never shortens. A lapsed reservation is revived unless it was
+    /// superseded. Either a beat or a rival's grant succeeds at the moment of expiry, never both.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] when the records of this one reservation cannot be read or written.
+    fn beat(&self, beat: &Beat) -> Result<Beaten, EngineError>;
+
+    /// Releases reservations, each for itself. The answers stand in the order of the request.
+    ///
+    /// # Errors
+    ///
+    /// The outer one when nothing could be attempted; an inner one for a single reservation.
+    #[expect(clippy::type_complexity, reason = "one answer for each id, each of which can fail by itself")]
+    fn release(
+        &self,
+        request: &ReleaseRequest,
+    ) -> Result<Vec<(ReservationId, Result<Released, EngineError>)>, EngineError>;
+
+    /// One reservation with everything that happened to it; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] when its records cannot be read.
+    fn find(&self, id: ReservationId) -> Result<Option<Lease>, EngineError>;
+
+    /// The reservations that are neither released nor superseded, in no particular order.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] when the store cannot be read at all; a single damaged record is told in the listing.
+    fn live(&self) -> Result<Listing, EngineError>;
+
+    /// Every reservation that is not archived, in no particular order.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::live`].
+    fn history(&self) -> Result<Listing, EngineError>;
+
+    /// The engine's clock.
+    fn now(&self) -> Timestamp;
+}
+
+/// What became of a [`Request`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reserved {
+    /// The run holds all the addresses.
+    Granted(Box<Grant>),
+    /// Somebody is in the way; nothing was changed.
+    Denied {
+        /// At least one; sorted by address, then by the holder's token.
+        conflicts: Vec<Conflict>,
+    },
+    /// There is no reservation of the id that the request wanted to take over; nothing was changed.
+    NothingToTakeOver,
+    /// The reservation to take over has no address in common with the request; nothing was changed.
+    TakeOverElsewhere,
+}
+
+/// A granted request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grant {
+    /// The reservation, with the heartbeat that a renewal wrote.
+    pub lease: Lease,
+    /// Whether the run had it already.
+    pub renewed: bool,
+    /// Overlapping reservations that do not stop the run; sorted like conflicts.
+    pub notices: Vec<Notice>,
+    /// How many lapsed reservations of other runs were superseded.
+    pub superseded: usize,
+    /// Whether the reservation to take over had ended already, so that nothing had to be taken.
+    pub take_over_was_void: bool,
+}
+
+/// A heartbeat to be written.
+#[derive(Clone, Debug)]
+pub struct Beat {
+    /// What is to be kept alive.
+    pub reservation: ReservationId,
+    /// Who sends it.
+    pub run: RunId,
+    /// From now.
+    pub extension: TtlSeconds,
+}
+
+/// What became of a [`Beat`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Beaten {
+    /// It was written.
+    Extended {
+        /// What the store holds now.
+        heartbeat: Heartbeat,
+        /// Whose reservation it is.
+        holder: RunId,
+        /// For how many seconds it had lapsed, rounded up; `None` when it had not.
+        lapsed_seconds: Option<u64>,
+        /// The reservation has lapsed again since the clock was read: the sender was stopped in between.
+        already_over: bool,
+    },
+    /// The reservation was released: stop work.
+    Released,
+    /// It lapsed, and a conflicting one was granted since: stop work, reserve again.
+    Superseded(Supersession),
+    /// There is no such reservation.
+    NotFound,
+}
+
+/// Reservations to give back.
+#[derive(Clone, Debug)]
+pub struct ReleaseRequest {
+    /// Which.
+    pub reservations: Vec<ReservationId>,
+    /// Who gives them back.
+    pub run: RunId,
+    /// Why.
+    pub reason: Option<String>,
+    /// Whether those of other runs are taken from them too.
+    pub force: bool,
+}
+
+impl ReleaseRequest {
+    /// The longest reason, in bytes, so that a tombstone stays a small file.
+    pub const REASON_BYTES_MAX: usize = 4096;
+}
+
+/// What became of one reservation of a [`ReleaseRequest`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Released {
+    /// It is released now.
+    Released,
+    /// It had been released before.
+    AlreadyReleased,
+    /// There is none.
+    NotFound,
+    /// Another run holds it.
+    NotHolder {
+        /// That run.
+        holder: RunId,
+    },
+}
+
+/// Reservations, and what of them could not be read.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Those that could be read.
+    pub leases: Vec<Lease>,
+    /// One error for each that could not, sorted by what it says.
+    pub damaged: Vec<EngineError>,
+}
+
+/// Why an engine could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A record is not what its name promises.
+    #[error("{} is damaged: {source}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: RecordError,
+    },
+    /// Something that does not belong there stands in a folder of the store.
+    #[error("{} is damaged: {detail}", path.display())]
+    Misplaced {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: &'static str,
+    },
+    /// A file cannot be read.
+    #[error("{} cannot be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("cannot {operation} {}: {source}", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// What was tried: "write", "sync", "publish".
+        operation: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// Somebody holds a lock for too long.
+    #[error(
+        "{} was still locked{} after {waited_seconds} s",
+        path.display(),
+        holder_pid.map(|pid| format!(" by process {pid}")).unwrap_or_default()
+    )]
+    Busy {
+        /// The locked file.
+        path: PathBuf,
+        /// Who holds it, where that can be known.
+        holder_pid: Option<u32>,
+        /// How long was waited.
+        waited_seconds: u64,
+    },
+    /// The store lies where file locks do not hold between machines.
+    #[error("{} is on a network file system ({kind}), where file locks cannot be trusted", path.display())]
+    UnsupportedFileSystem {
+        /// The store.
+        path: PathBuf,
+        /// Which file system.
+        kind: String,
+    },
+    /// The tokens are used up: the token file was tampered with, for they last for ages.
+    #[error("{} holds the last possible token", path.display())]
+    TokensExhausted {
+        /// The token file.
+        path: PathBuf,
+    },
+}
