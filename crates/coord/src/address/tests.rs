@@ -483,7 +483,7 @@ fn records_hold_canonical_spellings_only() {
 
 #[test]
 fn order_equality_and_hash_are_those_of_the_text() {
-    let mut all = vec![address("b"), address("a/"), address("a::B"), address("*")];
+    let mut all = [address("b"), address("a/"), address("a::B"), address("*")];
     all.sort();
     assert_eq!(all.iter().map(Address::as_str).collect::<Vec<_>>(), ["*", "a/", "a::B", "b"]);
     assert_eq!(address("./a"), address("a"));
@@ -651,7 +651,6 @@ fn globs_overlap_globs_exactly() {
     assert_overlap("{}", "{}", false);
     assert_overlap("[!\u{1}-\u{10FFFF}]", "*", false);
     assert_overlap("[!\u{1}-\u{D7FF}\u{E000}-\u{10FFFF}]", "*", false);
-    assert_overlap("[.-0]", "[/]".replace("/", ".-.").as_str(), false);
     assert_overlap("**", "**", true);
     assert_overlap("*/**", "*", true);
     assert_overlap("*/*", "*", false);
