@@ -1,0 +1,1065 @@
+//! One suite that every engine must pass: what the [`Engine`] trait and the coordination model promise.
+//!
+//! Each rule is a function over any engine and becomes one test for each of them, at the end of this file.
+//! Time comes from [`ManualClock`] alone; nothing sleeps.
+
+use std::sync::Arc;
+
+use crate::address::Address;
+use crate::clock::{Clock, ManualClock, Timestamp};
+use crate::coordinator::{Coordinator, Filter};
+use crate::decide::{Conflict, Request, TakeOver};
+use crate::engine::file::FileEngine;
+use crate::engine::memory::MemoryEngine;
+use crate::engine::{Beat, Beaten, Engine, Grant, Listing, ReleaseRequest, Released, Reserved};
+use crate::id::{ReservationId, RunId, Token};
+use crate::lease::{Lease, State};
+use crate::record::{Heartbeat, Mode, Operation, Supersession, TtlSeconds};
+
+use Mode::{Advisory, Exclusive, Shared};
+
+/// When every test begins.
+const START_SECONDS: i64 = 1_800_000_000;
+/// For how long tests reserve, unless they say otherwise.
+const TTL_SECONDS: i64 = 60;
+
+/// An engine, its clock, and the folder that it lives in, if it needs one.
+struct Bench<E> {
+    coordinator: Coordinator<E>,
+    clock: Arc<ManualClock>,
+    _folder: Option<tempfile::TempDir>,
+}
+
+fn clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::at_seconds(START_SECONDS))
+}
+
+fn memory() -> Bench<MemoryEngine<Arc<ManualClock>>> {
+    let clock = clock();
+    let coordinator = Coordinator::new(MemoryEngine::new(Arc::clone(&clock)));
+    Bench { coordinator, clock, _folder: None }
+}
+
+fn file() -> Bench<FileEngine<Arc<ManualClock>>> {
+    let clock = clock();
+    let folder = tempfile::tempdir().unwrap();
+    let engine = FileEngine::new(folder.path().join("coordination"), Arc::clone(&clock));
+    Bench { coordinator: Coordinator::new(engine), clock, _folder: Some(folder) }
+}
+
+fn run(text: &str) -> RunId {
+    RunId::new(text).unwrap()
+}
+
+fn ttl(seconds: i64) -> TtlSeconds {
+    TtlSeconds::new(seconds).unwrap()
+}
+
+/// So many seconds after the start.
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_microseconds((START_SECONDS + seconds) * 1_000_000)
+}
+
+fn nobody() -> ReservationId {
+    ReservationId::from_digest([0xAB; 32])
+}
+
+fn request(run_id: &str, addresses: &[&str], mode: Mode) -> Request {
+    let addresses: Vec<Address> = addresses.iter().map(|address| address.parse().unwrap()).collect();
+    let mut request = Request::new(run(run_id), addresses, ttl(TTL_SECONDS));
+    request.mode = mode;
+    request
+}
+
+fn taking_over(mut request: Request, reservation: ReservationId) -> Request {
+    request.take_over = Some(TakeOver { reservation, reason: "stuck".to_owned() });
+    request
+}
+
+fn id_of(grant: &Grant) -> ReservationId {
+    grant.lease.reservation.reservation_id
+}
+
+fn token_of(grant: &Grant) -> u64 {
+    grant.lease.reservation.token.get()
+}
+
+fn holders(conflicts: &[Conflict]) -> Vec<&str> {
+    conflicts.iter().map(|conflict| conflict.holder.run_id.as_str()).collect()
+}
+
+impl<E: Engine> Bench<E> {
+    fn reserve(&self, request: &Request) -> Reserved {
+        self.coordinator.reserve(request).unwrap()
+    }
+
+    fn grant(&self, request: &Request) -> Grant {
+        match self.reserve(request) {
+            Reserved::Granted(grant) => *grant,
+            other => panic!("not granted: {other:?}"),
+        }
+    }
+
+    /// An exclusive reservation of `addresses`.
+    fn hold(&self, run_id: &str, addresses: &[&str]) -> ReservationId {
+        let grant = self.grant(&request(run_id, addresses, Exclusive));
+        assert!(!grant.renewed);
+        id_of(&grant)
+    }
+
+    fn conflicts(&self, request: &Request) -> Vec<Conflict> {
+        match self.reserve(request) {
+            Reserved::Denied { conflicts } => conflicts,
+            other => panic!("not denied: {other:?}"),
+        }
+    }
+
+    fn is_granted(&self, run_id: &str, address: &str, mode: Mode) -> bool {
+        matches!(self.reserve(&request(run_id, &[address], mode)), Reserved::Granted(_))
+    }
+
+    fn beat(&self, id: ReservationId, run_id: &str, seconds: i64) -> Beaten {
+        let beat = Beat { reservation: id, run: run(run_id), extension: ttl(seconds) };
+        self.coordinator.heartbeat(&beat).unwrap()
+    }
+
+    /// Beats, and returns the heartbeat and for how long the reservation had lapsed.
+    fn extend(&self, id: ReservationId, run_id: &str, seconds: i64) -> (Heartbeat, Option<u64>) {
+        match self.beat(id, run_id, seconds) {
+            Beaten::Extended { heartbeat, holder, lapsed_seconds, already_over } => {
+                assert_eq!(holder, self.show(id).reservation.run_id);
+                // The clock stands still, and nothing is later than the end of time.
+                assert!(!already_over || self.clock.now() == Timestamp::MAX);
+                (heartbeat, lapsed_seconds)
+            }
+            other => panic!("not extended: {other:?}"),
+        }
+    }
+
+    fn superseded(&self, id: ReservationId, run_id: &str) -> Supersession {
+        match self.beat(id, run_id, TTL_SECONDS) {
+            Beaten::Superseded(mark) => mark,
+            other => panic!("not superseded: {other:?}"),
+        }
+    }
+
+    fn release(&self, id: ReservationId, run_id: &str, force: bool) -> Released {
+        let request = ReleaseRequest { reservations: vec![id], run: run(run_id), reason: None, force };
+        let mut answers = self.coordinator.release(&request).unwrap();
+        assert_eq!(answers.len(), 1);
+        let (answered, answer) = answers.remove(0);
+        assert_eq!(answered, id);
+        answer.unwrap()
+    }
+
+    fn show(&self, id: ReservationId) -> Lease {
+        self.coordinator.show(id).unwrap().unwrap()
+    }
+
+    fn state(&self, id: ReservationId) -> State {
+        self.show(id).state(self.clock.now())
+    }
+
+    fn expiry(&self, id: ReservationId) -> Timestamp {
+        self.show(id).effective_expiry()
+    }
+
+    /// Everything that the engine keeps, in one order.
+    fn contents(&self) -> Vec<Lease> {
+        sorted(self.coordinator.engine().history().unwrap())
+    }
+
+    fn live(&self) -> Vec<ReservationId> {
+        ids(&sorted(self.coordinator.engine().live().unwrap()))
+    }
+
+    fn list(&self, filter: &Filter) -> Vec<ReservationId> {
+        let listing = self.coordinator.list(filter).unwrap();
+        assert!(listing.damaged.is_empty());
+        ids(&listing.leases)
+    }
+}
+
+fn sorted(mut listing: Listing) -> Vec<Lease> {
+    assert!(listing.damaged.is_empty());
+    listing.leases.sort_by_key(|lease| lease.reservation.token);
+    listing.leases
+}
+
+fn ids(leases: &[Lease]) -> Vec<ReservationId> {
+    leases.iter().map(|lease| lease.reservation.reservation_id).collect()
+}
+
+// Granting and denying.
+
+fn a_grant_is_what_was_asked_for(bench: &Bench<impl Engine>) {
+    let mut wanted = request("alice", &["b.py::B.m", "a.py"], Shared);
+    wanted.operation = Some(Operation::Rename);
+    wanted.branch = Some("topic".to_owned());
+    let grant = bench.grant(&wanted);
+    assert!(!grant.renewed && !grant.take_over_was_void);
+    assert_eq!((grant.superseded, grant.notices.len()), (0, 0));
+    let reservation = &grant.lease.reservation;
+    assert_eq!(reservation.run_id, run("alice"));
+    assert_eq!(reservation.addresses, wanted.addresses);
+    assert_eq!(reservation.addresses[0].as_str(), "a.py");
+    assert_eq!(reservation.mode, Shared);
+    assert_eq!(reservation.operation, Some(Operation::Rename));
+    assert_eq!(reservation.branch.as_deref(), Some("topic"));
+    assert_eq!(reservation.ttl_seconds, ttl(TTL_SECONDS));
+    assert_eq!((reservation.created_at, reservation.expires_at), (at(0), at(60)));
+    assert!(grant.lease.heartbeat.is_none());
+    assert_eq!(bench.show(id_of(&grant)), grant.lease);
+    assert_eq!(bench.contents(), [grant.lease]);
+}
+
+fn exclusive_stops_exclusive_and_shared(bench: &Bench<impl Engine>) {
+    bench.hold("alice", &["a.py"]);
+    assert!(!bench.is_granted("bob", "a.py", Exclusive));
+    assert!(!bench.is_granted("bob", "a.py", Shared));
+    assert!(bench.is_granted("bob", "a.py", Advisory));
+    assert!(bench.is_granted("bob", "b.py", Exclusive));
+}
+
+fn shared_stops_exclusive_only(bench: &Bench<impl Engine>) {
+    bench.grant(&request("alice", &["a.py"], Shared));
+    assert!(!bench.is_granted("bob", "a.py", Exclusive));
+    let second = bench.grant(&request("bob", &["a.py"], Shared));
+    assert!(second.notices.is_empty(), "two readers have nothing to tell each other");
+    let conflicts = bench.conflicts(&request("carol", &["a.py"], Exclusive));
+    assert_eq!(holders(&conflicts), ["alice", "bob"]);
+}
+
+fn advisory_neither_stops_nor_is_stopped(bench: &Bench<impl Engine>) {
+    bench.grant(&request("alice", &["a.py"], Advisory));
+    let told = bench.grant(&request("bob", &["a.py"], Exclusive));
+    assert_eq!(holders(&told.notices), ["alice"]);
+    let told = bench.grant(&request("carol", &["a.py::f"], Advisory));
+    assert_eq!(holders(&told.notices), ["alice", "bob"], "sorted by token");
+    assert_eq!(told.notices[0].address.as_str(), "a.py::f");
+    assert_eq!(told.notices[0].held_address.as_str(), "a.py");
+    assert_eq!(bench.live().len(), 3);
+}
+
+fn notices_are_of_active_reservations_of_others(bench: &Bench<impl Engine>) {
+    let released = bench.grant(&request("alice", &["a.py"], Advisory));
+    bench.release(id_of(&released), "alice", false);
+    bench.grant(&request("bob", &["a.py"], Advisory));
+    let own = bench.grant(&request("bob", &["a.py::f"], Advisory));
+    assert!(own.notices.is_empty());
+    bench.clock.advance_seconds(TTL_SECONDS);
+    assert!(bench.grant(&request("carol", &["a.py"], Exclusive)).notices.is_empty());
+}
+
+fn a_renewal_is_told_of_what_it_overlaps(bench: &Bench<impl Engine>) {
+    let wanted = request("alice", &["a.py"], Exclusive);
+    bench.grant(&wanted);
+    bench.grant(&request("bob", &["a.py"], Advisory));
+    let renewal = bench.grant(&wanted);
+    assert!(renewal.renewed);
+    assert_eq!(holders(&renewal.notices), ["bob"]);
+}
+
+fn a_run_does_not_conflict_with_itself(bench: &Bench<impl Engine>) {
+    bench.hold("alice", &["src/"]);
+    bench.hold("alice", &["src/a.py"]);
+    for mode in [Shared, Advisory] {
+        assert!(bench.is_granted("alice", "src/a.py", mode));
+    }
+    assert_eq!(bench.live().len(), 4);
+}
+
+fn ancestors_let_their_descendants_pass(bench: &Bench<impl Engine>) {
+    bench.hold("alice", &["a.py"]);
+    bench.hold("alice/1", &["a.py"]);
+    bench.hold("alice/1/x", &["a.py"]);
+    for stopped in ["alice", "alice/2", "alice/1/y", "alicent", "alice/10", "alice/"] {
+        let conflicts = bench.conflicts(&request(stopped, &["a.py"], Shared));
+        assert!(holders(&conflicts).contains(&"alice/1/x"), "{stopped}");
+    }
+    assert_eq!(holders(&bench.conflicts(&request("alice/1", &["a.py"], Shared))), ["alice/1/x"]);
+}
+
+fn an_ancestor_that_lapsed_is_not_superseded_by_its_descendant(bench: &Bench<impl Engine>) {
+    let parent = bench.hold("alice", &["a.py"]);
+    bench.clock.advance_seconds(TTL_SECONDS);
+    assert_eq!(bench.grant(&request("alice/1", &["a.py"], Exclusive)).superseded, 0);
+    bench.extend(parent, "alice", 60);
+}
+
+fn a_descendant_that_lapsed_is_superseded_by_its_ancestor(bench: &Bench<impl Engine>) {
+    let child = bench.hold("alice/1", &["a.py"]);
+    bench.clock.advance_seconds(TTL_SECONDS);
+    assert_eq!(bench.grant(&request("alice", &["a.py"], Exclusive)).superseded, 1);
+    assert_eq!(bench.superseded(child, "alice/1").run_id, run("alice"));
+}
+
+fn every_kind_of_address_conflicts(bench: &Bench<impl Engine>) {
+    bench.hold("alice", &["src/api/", "lib/x.rs::Invoice", "docs/**/*.md"]);
+    for taken in [
+        "src/api/v1/a.py",
+        "src/",
+        "src/api/a.py::f",
+        "lib/x.rs::Invoice.total",
+        "lib/x.rs",
+        "lib/*.rs",
+        "docs/a.md",
+        "docs/sub/",
+        "**/README.*",
+        "./",
+    ] {
+        assert!(!bench.is_granted("bob", taken, Exclusive), "{taken}");
+    }
+    for free in ["src/apis/", "lib/x.rs::Invoices", "lib/x.rs::Other", "docs/a.txt", "tests/"] {
+        assert!(bench.is_granted("bob", free, Exclusive), "{free}");
+    }
+}
+
+fn a_denial_names_address_holder_and_time_left(bench: &Bench<impl Engine>) {
+    let mut wanted = request("alice", &["src/a.py", "src/b.py::f"], Exclusive);
+    wanted.branch = Some("topic".to_owned());
+    wanted.operation = Some(Operation::Delete);
+    let alice = bench.grant(&wanted);
+    bench.extend(id_of(&alice), "alice", 90);
+    bench.clock.advance_microseconds(1);
+    let bob = bench.hold("bob", &["z.py"]);
+
+    let conflicts = bench.conflicts(&request("carol", &["z.py", "src/", "free.py"], Exclusive));
+    assert_eq!(holders(&conflicts), ["alice", "bob"]);
+    let (first, second) = (&conflicts[0], &conflicts[1]);
+    assert_eq!((first.address.as_str(), first.held_address.as_str()), ("src/", "src/a.py"));
+    assert_eq!(first.holder.reservation_id, id_of(&alice));
+    assert_eq!(first.holder.branch.as_deref(), Some("topic"));
+    assert_eq!(first.holder.operation, Some(Operation::Delete));
+    assert_eq!(first.holder.mode, Exclusive);
+    assert_eq!(first.holder.token.get(), token_of(&alice));
+    assert_eq!(first.holder.expires_at, at(90), "the effective expiry, with the heartbeat");
+    assert_eq!(first.holder.expires_in_seconds, 90, "rounded up");
+    assert_eq!(second.holder.reservation_id, bob);
+}
+
+fn conflicts_are_sorted_by_address_then_token(bench: &Bench<impl Engine>) {
+    for holder in ["zoe", "yan", "xia"] {
+        bench.grant(&request(holder, &["b.py", "c.py"], Shared));
+    }
+    bench.hold("will", &["a.py"]);
+    let conflicts = bench.conflicts(&request("bob", &["c.py", "b.py", "a.py"], Exclusive));
+    let told: Vec<_> = conflicts.iter().map(|it| (it.address.as_str(), it.holder.run_id.as_str())).collect();
+    let expected = [
+        ("a.py", "will"),
+        ("b.py", "zoe"),
+        ("b.py", "yan"),
+        ("b.py", "xia"),
+        ("c.py", "zoe"),
+        ("c.py", "yan"),
+        ("c.py", "xia"),
+    ];
+    assert_eq!(told, expected);
+}
+
+fn a_denied_request_changes_nothing(bench: &Bench<impl Engine>) {
+    let lapsed = bench.hold("alice", &["a.py"]);
+    bench.clock.advance_seconds(TTL_SECONDS);
+    let active = bench.hold("bob", &["b.py"]);
+    let before = bench.contents();
+    assert_eq!(holders(&bench.conflicts(&request("carol", &["a.py", "b.py", "c.py"], Exclusive))), ["bob"]);
+    assert_eq!(bench.contents(), before);
+    // Neither was the lapsed one superseded nor the free address taken.
+    bench.extend(lapsed, "alice", 60);
+    bench.hold("dave", &["c.py"]);
+    assert_eq!(bench.state(active), State::Active);
+}
+
+fn a_reservation_holds_until_its_expiry_and_not_longer(bench: &Bench<impl Engine>) {
+    bench.hold("alice", &["a.py"]);
+    bench.clock.advance_microseconds(TTL_SECONDS * 1_000_000 - 1);
+    let conflicts = bench.conflicts(&request("bob", &["a.py"], Exclusive));
+    assert_eq!(conflicts[0].holder.expires_in_seconds, 1);
+    bench.clock.advance_microseconds(1);
+    assert_eq!(bench.grant(&request("bob", &["a.py"], Exclusive)).superseded, 1);
+}
+
+fn of_racing_requests_one_is_granted(bench: &Bench<impl Engine + Sync>) {
+    const RUNS: usize = 8;
+    for round in 0..20 {
+        let address = format!("{round}.py");
+        let granted = std::thread::scope(|scope| {
+            let racers: Vec<_> = (0..RUNS)
+                .map(|number| {
+                    let wanted = request(&format!("run-{number}"), &[&address, "free/"], Exclusive);
+                    scope.spawn(move || bench.reserve(&wanted))
+                })
+                .collect();
+            racers
+                .into_iter()
+                .filter_map(|racer| match racer.join().unwrap() {
+                    Reserved::Granted(grant) => Some(*grant),
+                    Reserved::Denied { conflicts } => {
+                        assert!(!conflicts.is_empty());
+                        None
+                    }
+                    other => panic!("{other:?}"),
+                })
+                .collect::<Vec<Grant>>()
+        });
+        assert_eq!(granted.len(), 1);
+        let holder = &granted[0].lease.reservation;
+        assert_eq!(bench.live(), [holder.reservation_id]);
+        bench.release(holder.reservation_id, holder.run_id.as_str(), false);
+    }
+}
+
+// Renewals.
+
+fn a_repeat_renews(bench: &Bench<impl Engine>) {
+    let wanted = request("alice", &["a.py", "b.py"], Exclusive);
+    let first = bench.grant(&wanted);
+    bench.clock.advance_seconds(30);
+    // The order and number of addresses make no difference, nor do the operation and the branch.
+    let mut again = request("alice", &["b.py", "a.py", "b.py"], Exclusive);
+    again.operation = Some(Operation::Move);
+    again.branch = Some("other".to_owned());
+    let second = bench.grant(&again);
+    assert!(second.renewed && !second.take_over_was_void && second.superseded == 0);
+    assert_eq!(second.lease.reservation, first.lease.reservation, "the record is never modified");
+    assert_eq!(second.lease.effective_expiry(), at(90));
+    let heartbeat = second.lease.heartbeat.as_ref().unwrap();
+    assert_eq!((heartbeat.last_beat_at, &heartbeat.run_id), (at(30), &run("alice")));
+    assert_eq!(bench.contents(), [second.lease]);
+}
+
+fn a_repeat_never_shortens(bench: &Bench<impl Engine>) {
+    let mut wanted = request("alice", &["a.py"], Exclusive);
+    let id = id_of(&bench.grant(&wanted));
+    wanted.ttl = ttl(5);
+    assert_eq!(bench.grant(&wanted).lease.effective_expiry(), at(60), "shorter than was granted");
+    bench.extend(id, "alice", 500);
+    assert_eq!(bench.grant(&wanted).lease.effective_expiry(), at(500), "shorter than the heartbeat");
+    bench.clock.advance_seconds(-3600);
+    assert_eq!(bench.grant(&wanted).lease.effective_expiry(), at(500), "with the clock set back");
+    assert_eq!(bench.expiry(id), at(500));
+    wanted.ttl = ttl(7200);
+    assert_eq!(bench.grant(&wanted).lease.effective_expiry(), at(3600));
+}
+
+fn a_repeat_revives_what_lapsed(bench: &Bench<impl Engine>) {
+    let wanted = request("alice", &["a.py"], Exclusive);
+    let first = bench.grant(&wanted);
+    bench.clock.advance_seconds(10_000);
+    let again = bench.grant(&wanted);
+    assert!(again.renewed);
+    assert_eq!((id_of(&again), token_of(&again)), (id_of(&first), token_of(&first)));
+    assert_eq!(again.lease.effective_expiry(), at(10_060));
+    assert_eq!(bench.state(id_of(&first)), State::Active);
+}
+
+fn other_addresses_or_another_mode_are_no_repeat(bench: &Bench<impl Engine>) {
+    let first = bench.hold("alice", &["a.py"]);
+    for (addresses, mode) in [
+        (&["a.py", "b.py"][..], Exclusive),
+        (&["a.py::f"], Exclusive),
+        (&["a.py"], Shared),
+        (&["a.py"], Advisory),
+    ] {
+        let grant = bench.grant(&request("alice", addresses, mode));
+        assert!(!grant.renewed && id_of(&grant) != first);
+    }
+    assert_eq!(bench.expiry(first), at(60));
+    assert_eq!(bench.live().len(), 5);
+}
+
+fn what_was_released_or_superseded_is_not_renewed(bench: &Bench<impl Engine>) {
+    let released = bench.hold("alice", &["a.py"]);
+    bench.release(released, "alice", false);
+    let lapsed = bench.hold("alice", &["a.py"]);
+    assert_ne!(lapsed, released);
+    bench.clock.advance_seconds(TTL_SECONDS);
+    let rival = bench.hold("bob", &["a.py"]);
+    bench.release(rival, "bob", false);
+    let fresh = bench.hold("alice", &["a.py"]);
+    assert!(fresh != lapsed && fresh != released);
+    assert_eq!(bench.state(lapsed), State::Superseded);
+}
+
+fn of_several_equal_reservations_the_latest_is_renewed(bench: &Bench<impl Engine>) {
+    let wanted = request("alice", &["a.py"], Exclusive);
+    let first = id_of(&bench.grant(&wanted));
+    let advisory = id_of(&bench.grant(&request("bob", &["a.py"], Advisory)));
+    let second = id_of(&bench.grant(&taking_over(wanted.clone(), advisory)));
+    assert_ne!(first, second);
+    let renewal = bench.grant(&wanted);
+    assert!(renewal.renewed);
+    assert_eq!(id_of(&renewal), second);
+    assert!(bench.show(first).heartbeat.is_none());
+}
+
+// Supersession.
+
+fn superseded_is_final_whatever_the_clock_says(bench: &Bench<impl Engine>) {
+    let loser = bench.hold("alice", &["a.py"]);
+    bench.clock.advance_seconds(TTL_SECONDS);
+    let winner = bench.grant(&request("bob", &["a.py"], Exclusive));
+    assert_eq!(winner.superseded, 1);
+    for jump in [0, -TTL_SECONDS, -100_000, 1_000_000, -900_000] {
+        bench.clock.advance_seconds(jump);
+        assert_eq!(bench.state(loser), State::Superseded);
+        assert!(!bench.live().contains(&loser));
+        for sender in ["alice", "bob"] {
+            let mark = bench.superseded(loser, sender);
+            assert_eq!((mark.reservation_id, mark.superseded_by), (loser, id_of(&winner)));
+            assert_eq!((mark.run_id, mark.superseded_at), (run("bob"), at(60)));
+        }
+    }
+    // The end of the winner does not bring the loser back.
+    bench.release(id_of(&winner), "bob", false);
+    bench.superseded(loser, "alice");
+    assert_ne!(bench.hold("alice", &["a.py"]), loser);
+}
+
+fn one_grant_supersedes_all_that_are_in_the_way(bench: &Bench<impl Engine>) {
+    let losers = [
+        bench.hold("alice", &["src/a.py"]),
+        bench.hold("bob", &["src/b.py", "docs/"]),
+        id_of(&bench.grant(&request("dave", &["src/c.py::f"], Shared))),
+    ];
+    let elsewhere = bench.hold("alice", &["lib/"]);
+    bench.clock.advance_seconds(TTL_SECONDS);
+    let winner = bench.grant(&request("eve", &["src/"], Exclusive));
+    assert_eq!(winner.superseded, losers.len());
+    for loser in losers {
+        assert_eq!(bench.superseded(loser, "alice").superseded_by, id_of(&winner));
+    }
+    assert_eq!(bench.live(), [elsewhere, id_of(&winner)]);
+    // Also what they held besides is free.
+    bench.hold("frank", &["docs/"]);
+}
+
+fn only_a_conflicting_grant_supersedes(bench: &Bench<impl Engine>) {
+    let shared = id_of(&bench.grant(&request("alice", &["a.py"], Shared)));
+    let advisory = id_of(&bench.grant(&request("alice", &["a.py"], Advisory)));
+    let own = bench.hold("alice", &["b.py"]);
+    bench.clock.advance_seconds(TTL_SECONDS);
+    for wanted in [
+        request("bob", &["a.py"], Shared),
+        request("bob", &["a.py", "b.py"], Advisory),
+        request("alice", &["b.py", "a.py"], Exclusive),
+    ] {
+        let grant = bench.grant(&wanted);
+        assert_eq!(grant.superseded, 0);
+        bench.release(id_of(&grant), wanted.run.as_str(), false);
+    }
+    for (id, lapsed) in [(shared, Some(0)), (advisory, Some(0)), (own, Some(0))] {
+        assert_eq!(bench.extend(id, "alice", 60).1, lapsed);
+    }
+}
+
+fn what_was_revived_is_not_superseded(bench: &Bench<impl Engine>) {
+    let id = bench.hold("alice", &["a.py"]);
+    bench.clock.advance_seconds(TTL_SECONDS + 5);
+    bench.extend(id, "alice", 60);
+    assert_eq!(holders(&bench.conflicts(&request("bob", &["a.py"], Exclusive))), ["alice"]);
+}
+
+// Take-over.
+
+fn take_over_of_an_active_reservation(bench: &Bench<impl Engine>) {
+    let held = bench.grant(&request("alice", &["a.py", "b.py"], Exclusive));
+    let grant = bench.grant(&taking_over(request("boss", &["a.py"], Exclusive), id_of(&held)));
+    assert!(!grant.renewed && !grant.take_over_was_void);
+    assert_eq!(grant.superseded, 0);
+    assert!(token_of(&grant) > token_of(&held));
+    let lease = bench.show(id_of(&held));
+    let release = lease.release.content().unwrap();
+    assert_eq!((&release.run_id, release.reason.as_deref()), (&run("boss"), Some("stuck")));
+    assert_eq!((release.forced, release.released_at), (true, at(0)));
+    assert_eq!(release.reservation_id, id_of(&held));
+    assert_eq!(bench.beat(id_of(&held), "alice", 60), Beaten::Released);
+    assert_eq!(bench.live(), [id_of(&grant)]);
+    // The other address of what was taken is free.
+    bench.hold("carol", &["b.py"]);
+}
+
+fn take_over_of_a_lapsed_reservation_releases_it(bench: &Bench<impl Engine>) {
+    let lapsed = bench.hold("alice", &["a.py"]);
+    let other = bench.hold("bob", &["b.py"]);
+    bench.clock.advance_seconds(TTL_SECONDS);
+    let grant = bench.grant(&taking_over(request("boss", &["a.py", "b.py"], Exclusive), lapsed));
+    assert!(!grant.take_over_was_void);
+    assert_eq!(grant.superseded, 1, "the other one");
+    assert_eq!(bench.state(lapsed), State::Released);
+    assert!(!bench.show(lapsed).supersession.is_present());
+    assert_eq!(bench.beat(lapsed, "alice", 60), Beaten::Released);
+    bench.superseded(other, "bob");
+}
+
+fn take_over_of_an_ended_reservation_is_void(bench: &Bench<impl Engine>) {
+    let released = bench.hold("alice", &["a.py"]);
+    bench.release(released, "alice", false);
+    let superseded = bench.hold("alice", &["a.py"]);
+    bench.clock.advance_seconds(TTL_SECONDS);
+    let last = bench.hold("bob", &["a.py"]);
+    bench.release(last, "bob", false);
+    for ended in [released, superseded] {
+        let before = bench.show(ended);
+        // Where it was does not matter any more.
+        for address in ["a.py", "elsewhere.py"] {
+            let grant = bench.grant(&taking_over(request("boss", &[address], Exclusive), ended));
+            assert!(grant.take_over_was_void && !grant.renewed);
+            bench.release(id_of(&grant), "boss", false);
+        }
+        assert_eq!(bench.show(ended), before);
+    }
+    assert!(matches!(bench.superseded(superseded, "alice").run_id.as_str(), "bob"));
+    // A void take-over takes nobody else's place.
+    bench.hold("carol", &["a.py"]);
+    let wanted = taking_over(request("boss", &["a.py"], Exclusive), released);
+    assert_eq!(holders(&bench.conflicts(&wanted)), ["carol"]);
+}
+
+fn take_over_of_nothing_changes_nothing(bench: &Bench<impl Engine>) {
+    let wanted = taking_over(request("boss", &["a.py"], Exclusive), nobody());
+    assert_eq!(bench.reserve(&wanted), Reserved::NothingToTakeOver);
+    bench.hold("alice", &["b.py"]);
+    let before = bench.contents();
+    assert_eq!(bench.reserve(&wanted), Reserved::NothingToTakeOver);
+    assert_eq!(bench.contents(), before);
+}
+
+fn take_over_elsewhere_changes_nothing(bench: &Bench<impl Engine>) {
+    let held = bench.hold("alice", &["a.py"]);
+    let before = bench.contents();
+    let wanted = taking_over(request("boss", &["b.py"], Exclusive), held);
+    assert_eq!(bench.reserve(&wanted), Reserved::TakeOverElsewhere);
+    assert_eq!(bench.contents(), before);
+    bench.clock.advance_seconds(TTL_SECONDS);
+    assert_eq!(bench.reserve(&wanted), Reserved::TakeOverElsewhere, "lapsed");
+    assert_eq!(bench.contents(), before);
+}
+
+fn take_over_with_others_in_the_way_changes_nothing(bench: &Bench<impl Engine>) {
+    let target = bench.hold("alice", &["a.py"]);
+    let lapsing = bench.hold("carol", &["c.py"]);
+    bench.clock.advance_seconds(TTL_SECONDS);
+    bench.extend(target, "alice", 60);
+    bench.hold("bob", &["b.py"]);
+    let before = bench.contents();
+    let wanted = taking_over(request("boss", &["a.py", "b.py", "c.py"], Exclusive), target);
+    assert_eq!(holders(&bench.conflicts(&wanted)), ["bob"]);
+    assert_eq!(bench.contents(), before);
+    assert_eq!(bench.state(target), State::Active);
+    bench.extend(target, "alice", 60);
+    bench.extend(lapsing, "carol", 60);
+}
+
+fn take_over_is_never_a_renewal(bench: &Bench<impl Engine>) {
+    let first = bench.grant(&request("alice", &["a.py"], Exclusive));
+    let second = bench.grant(&taking_over(request("alice", &["a.py"], Exclusive), id_of(&first)));
+    assert!(!second.renewed);
+    assert!(token_of(&second) > token_of(&first));
+    assert!(!bench.show(id_of(&first)).release.content().unwrap().forced, "it was its own");
+    assert_eq!(bench.live(), [id_of(&second)]);
+}
+
+fn every_mode_can_take_over(bench: &Bench<impl Engine>) {
+    for (held, taking) in
+        [(Advisory, Exclusive), (Exclusive, Shared), (Shared, Advisory), (Advisory, Advisory)]
+    {
+        let target = id_of(&bench.grant(&request("alice", &["a.py"], held)));
+        let grant = bench.grant(&taking_over(request("boss", &["a.py"], taking), target));
+        assert!(grant.notices.is_empty(), "what is taken over counts as gone");
+        assert_eq!(bench.state(target), State::Released);
+        bench.release(id_of(&grant), "boss", false);
+    }
+}
+
+// Tokens.
+
+fn tokens_rise_whatever_the_clock_does(bench: &Bench<impl Engine>) {
+    let mut last = 0;
+    for (number, jump) in
+        [0, 0, 3600, -7200, 0, 86_400 * 365, -86_400 * 365 * 60, 1, 0].into_iter().enumerate()
+    {
+        bench.clock.advance_seconds(jump);
+        let grant = bench.grant(&request("alice", &[&format!("{number}.py")], Exclusive));
+        assert!(token_of(&grant) > last, "after a jump of {jump} s");
+        assert!(token_of(&grant) >= bench.clock.now().milliseconds_since_1970());
+        last = token_of(&grant);
+        if number % 2 == 0 {
+            bench.release(id_of(&grant), "alice", false);
+        }
+    }
+    assert!(last <= Token::MAX);
+}
+
+fn the_first_token_is_the_clocks(bench: &Bench<impl Engine>) {
+    let first = bench.grant(&request("alice", &["a.py"], Exclusive));
+    let milliseconds = u64::try_from(START_SECONDS).unwrap() * 1000;
+    assert!((milliseconds..milliseconds + 2).contains(&token_of(&first)), "{}", token_of(&first));
+}
+
+// Releases.
+
+fn a_release_frees_at_once_and_is_idempotent(bench: &Bench<impl Engine>) {
+    let id = bench.hold("alice", &["a.py"]);
+    bench.clock.advance_seconds(1);
+    let with_reason = ReleaseRequest {
+        reservations: vec![id],
+        run: run("alice"),
+        reason: Some("done\n".to_owned()),
+        force: false,
+    };
+    assert!(matches!(bench.coordinator.release(&with_reason).unwrap()[..], [(_, Ok(Released::Released))]));
+    let lease = bench.show(id);
+    let release = lease.release.content().unwrap();
+    assert_eq!((release.released_at, release.forced), (at(1), false));
+    assert_eq!((&release.run_id, release.reason.as_deref()), (&run("alice"), Some("done\n")));
+    assert_eq!(bench.state(id), State::Released);
+    bench.clock.advance_seconds(1);
+    for (again, force) in [("alice", false), ("alice", true), ("bob", false), ("bob", true)] {
+        assert_eq!(bench.release(id, again, force), Released::AlreadyReleased);
+    }
+    assert_eq!(bench.show(id), lease, "the first tombstone stays");
+    bench.hold("bob", &["a.py"]);
+}
+
+fn only_the_holder_releases_unless_by_force(bench: &Bench<impl Engine>) {
+    let id = bench.hold("alice/1", &["a.py"]);
+    for stranger in ["bob", "alice", "alice/1/x"] {
+        let holder = run("alice/1");
+        assert_eq!(bench.release(id, stranger, false), Released::NotHolder { holder });
+    }
+    assert_eq!(bench.state(id), State::Active);
+    assert_eq!(bench.release(id, "bob", true), Released::Released);
+    let lease = bench.show(id);
+    assert!(lease.release.content().unwrap().forced);
+    assert_eq!(bench.beat(id, "alice/1", 60), Beaten::Released);
+}
+
+fn force_is_not_forced_on_ones_own(bench: &Bench<impl Engine>) {
+    let id = bench.hold("alice", &["a.py"]);
+    assert_eq!(bench.release(id, "alice", true), Released::Released);
+    assert!(!bench.show(id).release.content().unwrap().forced);
+}
+
+fn what_lapsed_or_was_superseded_can_be_released(bench: &Bench<impl Engine>) {
+    let lapsed = bench.hold("alice", &["a.py"]);
+    let superseded = bench.hold("alice", &["b.py"]);
+    bench.clock.advance_seconds(TTL_SECONDS);
+    bench.hold("bob", &["b.py"]);
+    for id in [lapsed, superseded] {
+        assert_eq!(bench.release(id, "alice", false), Released::Released);
+        assert_eq!(bench.state(id), State::Released);
+        assert_eq!(bench.beat(id, "alice", 60), Beaten::Released, "a tombstone outweighs everything");
+    }
+    assert!(bench.show(superseded).supersession.is_present());
+}
+
+fn releases_are_answered_one_by_one_in_order(bench: &Bench<impl Engine>) {
+    let (mine, theirs) = (bench.hold("alice", &["a.py"]), bench.hold("bob", &["b.py"]));
+    let reservations = vec![theirs, nobody(), mine, mine];
+    let request =
+        ReleaseRequest { reservations: reservations.clone(), run: run("alice"), reason: None, force: false };
+    let answers = bench.coordinator.release(&request).unwrap();
+    let (answered, answers): (Vec<_>, Vec<_>) =
+        answers.into_iter().map(|(id, answer)| (id, answer.unwrap())).unzip();
+    assert_eq!(answered, reservations);
+    let holder = run("bob");
+    let expected =
+        [Released::NotHolder { holder }, Released::NotFound, Released::Released, Released::AlreadyReleased];
+    assert_eq!(answers, expected);
+    assert_eq!(bench.live(), [theirs]);
+}
+
+fn a_release_of_nothing(bench: &Bench<impl Engine>) {
+    assert_eq!(bench.release(nobody(), "alice", true), Released::NotFound);
+    bench.hold("alice", &["a.py"]);
+    for force in [false, true] {
+        assert_eq!(bench.release(nobody(), "alice", force), Released::NotFound);
+    }
+    let none = ReleaseRequest { reservations: vec![], run: run("alice"), reason: None, force: false };
+    assert!(bench.coordinator.release(&none).unwrap().is_empty());
+    assert_eq!(bench.contents().len(), 1);
+}
+
+// Heartbeats.
+
+fn a_beat_extends_from_now_and_leaves_the_record(bench: &Bench<impl Engine>) {
+    let granted = bench.grant(&request("alice", &["a.py"], Exclusive));
+    let id = id_of(&granted);
+    bench.clock.advance_seconds(50);
+    let (heartbeat, lapsed) = bench.extend(id, "alice", 100);
+    assert_eq!(lapsed, None);
+    assert_eq!((heartbeat.last_beat_at, heartbeat.extended_expires_at), (at(50), at(150)));
+    assert_eq!((heartbeat.reservation_id, &heartbeat.run_id), (id, &run("alice")));
+    let lease = bench.show(id);
+    assert_eq!(lease.heartbeat, Some(heartbeat));
+    assert_eq!(lease.reservation, granted.lease.reservation);
+    bench.clock.advance_seconds(99);
+    assert!(!bench.is_granted("bob", "a.py", Exclusive));
+    bench.clock.advance_seconds(1);
+    assert!(bench.is_granted("bob", "a.py", Exclusive));
+}
+
+fn the_holder_may_shorten_but_not_below_the_grant(bench: &Bench<impl Engine>) {
+    let id = bench.hold("alice", &["a.py"]);
+    bench.extend(id, "alice", 1000);
+    assert_eq!(bench.extend(id, "alice", 100).0.extended_expires_at, at(100));
+    assert_eq!(bench.expiry(id), at(100));
+    assert_eq!(bench.extend(id, "alice", 1).0.extended_expires_at, at(1));
+    assert_eq!(bench.expiry(id), at(60), "the later expiry counts");
+}
+
+fn a_beat_by_another_run_never_shortens(bench: &Bench<impl Engine>) {
+    let id = bench.hold("alice", &["a.py"]);
+    assert_eq!(bench.extend(id, "boss", 500).0.extended_expires_at, at(500));
+    let (heartbeat, _) = bench.extend(id, "bob", 100);
+    assert_eq!((&heartbeat.run_id, heartbeat.extended_expires_at), (&run("bob"), at(500)));
+    bench.clock.advance_seconds(-3600);
+    assert_eq!(bench.extend(id, "bob", 100).0.extended_expires_at, at(500));
+    bench.clock.advance_seconds(3600);
+    assert_eq!(bench.extend(id, "bob", 600).0.extended_expires_at, at(600));
+    assert_eq!(bench.expiry(id), at(600));
+    // A descendant is another run too.
+    assert_eq!(bench.extend(id, "alice/1", 1).0.extended_expires_at, at(600));
+}
+
+fn a_beat_revives_what_lapsed(bench: &Bench<impl Engine>) {
+    let id = bench.hold("alice", &["a.py"]);
+    bench.clock.advance_seconds(TTL_SECONDS);
+    assert_eq!(bench.extend(id, "alice", 10).1, Some(0));
+    bench.clock.advance_microseconds(10_000_000 + 1);
+    assert_eq!(bench.state(id), State::Lapsed);
+    assert_eq!(bench.extend(id, "bob", 10).1, Some(1), "rounded up");
+    bench.clock.advance_seconds(1_000_010);
+    assert_eq!(bench.extend(id, "alice", 10).1, Some(1_000_000));
+    assert_eq!(bench.state(id), State::Active);
+    assert_eq!(bench.extend(id, "alice", 10).1, None);
+}
+
+fn a_beat_on_what_is_gone(bench: &Bench<impl Engine>) {
+    assert_eq!(bench.beat(nobody(), "alice", 60), Beaten::NotFound);
+    let released = bench.hold("alice", &["a.py"]);
+    assert_eq!(bench.beat(nobody(), "alice", 60), Beaten::NotFound);
+    bench.release(released, "alice", false);
+    let before = bench.contents();
+    for sender in ["alice", "bob"] {
+        assert_eq!(bench.beat(released, sender, 60), Beaten::Released);
+    }
+    assert_eq!(bench.contents(), before, "nothing was written");
+}
+
+// Clocks.
+
+fn jumps_of_the_clock_break_nothing(bench: &Bench<impl Engine>) {
+    const YEAR: i64 = 31_536_000;
+    let id = bench.hold("alice", &["a.py"]);
+    let lapsing = bench.hold("alice", &["b.py"]);
+    for jump in [3600, -7200, 100 * YEAR, -200 * YEAR, 10_000 * YEAR, -20_000 * YEAR, 11_000 * YEAR] {
+        bench.clock.advance_seconds(jump);
+        let now = bench.clock.now();
+        let (heartbeat, lapsed) = bench.extend(id, "alice", 60);
+        assert_eq!(heartbeat.last_beat_at, now);
+        assert!(heartbeat.extended_expires_at >= now, "{heartbeat:?}");
+        if now < at(60) {
+            assert!(lapsed.is_none() || now > at(0), "{lapsed:?}");
+        }
+        assert_eq!(bench.show(id).heartbeat, Some(heartbeat), "every time is read as it was written");
+        if now < Timestamp::MAX {
+            let conflicts = bench.conflicts(&request("bob", &["a.py"], Exclusive));
+            assert!(conflicts[0].holder.expires_in_seconds >= 60);
+        }
+        let grant = bench.grant(&request("alice", &[&format!("{}.py", now.as_microseconds())], Exclusive));
+        let reservation = &grant.lease.reservation;
+        assert_eq!(reservation.created_at, now);
+        assert!(reservation.expires_at >= now);
+        assert_eq!(bench.show(id_of(&grant)), grant.lease);
+        bench.list(&Filter::default());
+        assert_eq!(bench.release(id_of(&grant), "alice", false), Released::Released);
+    }
+    assert!(bench.live().contains(&lapsing));
+}
+
+fn a_clock_set_back_leaves_reservations_active(bench: &Bench<impl Engine>) {
+    let id = bench.hold("alice", &["a.py"]);
+    bench.clock.advance_seconds(-3600);
+    assert_eq!(bench.state(id), State::Active);
+    let conflicts = bench.conflicts(&request("bob", &["a.py"], Exclusive));
+    assert_eq!(conflicts[0].holder.expires_in_seconds, 3660);
+    // A lapsed reservation that nobody superseded is active again.
+    bench.clock.advance_seconds(7200);
+    assert_eq!(bench.state(id), State::Lapsed);
+    bench.clock.advance_seconds(-7200);
+    assert_eq!(bench.state(id), State::Active);
+}
+
+// Listings, and what the coordinator makes of them.
+
+fn find_live_and_history_tell_what_there_is(bench: &Bench<impl Engine>) {
+    assert_eq!(bench.coordinator.show(nobody()).unwrap(), None);
+    assert!(bench.contents().is_empty() && bench.live().is_empty());
+    let superseded = bench.hold("alice", &["a.py"]);
+    let lapsed = bench.hold("alice", &["b.py"]);
+    bench.clock.advance_seconds(TTL_SECONDS);
+    let released = bench.hold("bob", &["c.py"]);
+    bench.release(released, "bob", false);
+    let active = bench.hold("bob", &["a.py"]);
+    assert_eq!(bench.coordinator.show(nobody()).unwrap(), None);
+    assert_eq!(ids(&bench.contents()), [superseded, lapsed, released, active]);
+    assert_eq!(bench.live(), [lapsed, active]);
+    let expected = [State::Superseded, State::Lapsed, State::Released, State::Active];
+    for (lease, state) in bench.contents().into_iter().zip(expected) {
+        assert_eq!(lease.state(bench.clock.now()), state);
+        assert_eq!(bench.show(lease.reservation.reservation_id), lease);
+    }
+    assert_eq!(bench.coordinator.engine().now(), at(60));
+}
+
+fn list_sorts_by_expiry_then_token(bench: &Bench<impl Engine>) {
+    let first = bench.hold("alice", &["a.py"]);
+    let second = bench.hold("bob", &["b.py"]);
+    let mut long = request("carol", &["c.py"], Exclusive);
+    long.ttl = ttl(30);
+    let third = id_of(&bench.grant(&long));
+    assert_eq!(bench.list(&Filter::default()), [third, first, second]);
+    bench.extend(third, "carol", 100);
+    assert_eq!(bench.list(&Filter::default()), [first, second, third]);
+    bench.extend(first, "alice", 100);
+    assert_eq!(bench.list(&Filter::default()), [second, first, third]);
+}
+
+fn list_filters(bench: &Bench<impl Engine>) {
+    let filter = Filter::default;
+    let mut wanted = request("alice", &["src/a.py"], Exclusive);
+    wanted.branch = Some("main".to_owned());
+    let alice = id_of(&bench.grant(&wanted));
+    let bob = bench.hold("bob", &["src/b.py", "lib/"]);
+    let released = bench.hold("bob", &["x.py"]);
+    bench.release(released, "bob", false);
+    assert_eq!(bench.list(&filter()), [alice, bob]);
+    assert_eq!(bench.list(&Filter { run: Some(run("bob")), ..filter() }), [bob]);
+    assert_eq!(bench.list(&Filter { run: Some(run("bo")), ..filter() }), []);
+    assert_eq!(bench.list(&Filter { branch: Some("main".to_owned()), ..filter() }), [alice]);
+    let address = |text: &str| Some(text.parse().unwrap());
+    assert_eq!(bench.list(&Filter { address: address("src/**/*.py"), ..filter() }), [alice, bob]);
+    assert_eq!(bench.list(&Filter { address: address("lib/x.py::f"), ..filter() }), [bob]);
+    assert_eq!(bench.list(&Filter { address: address("lib/x.py"), run: Some(run("alice")), ..filter() }), []);
+    assert_eq!(bench.list(&Filter { all: true, ..filter() }), [alice, bob, released]);
+    assert_eq!(bench.list(&Filter { all: true, address: address("x.py"), ..filter() }), [released]);
+    // Only what is active, unless all is asked for.
+    bench.clock.advance_seconds(TTL_SECONDS);
+    bench.extend(bob, "bob", 60);
+    assert_eq!(bench.list(&filter()), [bob]);
+    assert_eq!(bench.list(&Filter { all: true, ..filter() }), [alice, released, bob]);
+}
+
+fn heartbeat_all_beats_for_what_the_run_did_not_release(bench: &Bench<impl Engine>) {
+    let beat_all = |who: &str| {
+        let all = bench.coordinator.heartbeat_all(&run(who), ttl(100)).unwrap();
+        assert!(all.damaged.is_empty());
+        all.beaten.into_iter().map(|(id, answer)| (id, answer.unwrap())).collect::<Vec<_>>()
+    };
+    assert!(beat_all("alice").is_empty());
+    let superseded = bench.hold("alice", &["a.py"]);
+    let lapsed = bench.hold("alice", &["b.py"]);
+    bench.clock.advance_seconds(TTL_SECONDS);
+    let winner = bench.hold("bob", &["a.py"]);
+    let own = bench.hold("alice", &["c.py"]);
+    bench.release(own, "alice", false);
+    let taken = bench.hold("alice", &["d.py"]);
+    bench.release(taken, "boss", true);
+    let active = bench.hold("alice", &["e.py"]);
+    let descendant = bench.hold("alice/1", &["f.py"]);
+
+    let beaten = beat_all("alice");
+    let order: Vec<_> = beaten.iter().map(|(id, _)| *id).collect();
+    assert_eq!(order, [superseded, lapsed, taken, active], "sorted by token");
+    assert!(matches!(&beaten[0].1, Beaten::Superseded(mark) if mark.superseded_by == winner));
+    assert!(matches!(beaten[1].1, Beaten::Extended { lapsed_seconds: Some(0), .. }));
+    assert_eq!(beaten[2].1, Beaten::Released);
+    assert!(matches!(beaten[3].1, Beaten::Extended { lapsed_seconds: None, .. }));
+    assert_eq!((bench.expiry(lapsed), bench.expiry(active)), (at(160), at(160)));
+    assert_eq!((bench.expiry(winner), bench.expiry(descendant)), (at(120), at(120)));
+}
+
+fn releasable_is_what_the_run_has_not_released(bench: &Bench<impl Engine>) {
+    let superseded = bench.hold("alice", &["a.py"]);
+    let lapsed = bench.hold("alice", &["b.py"]);
+    bench.clock.advance_seconds(TTL_SECONDS);
+    bench.hold("bob", &["a.py"]);
+    let gone = bench.hold("alice", &["c.py"]);
+    bench.release(gone, "boss", true);
+    let active = bench.hold("alice", &["d.py"]);
+    let (releasable, damaged) = bench.coordinator.releasable(&run("alice")).unwrap();
+    assert!(damaged.is_empty());
+    assert_eq!(releasable, [superseded, lapsed, active]);
+}
+
+/// Makes one test of each rule for each engine. A rule that is missing here is dead code, which does not
+/// compile.
+macro_rules! conformance {
+    ($($rule:ident,)*) => {
+        mod memory_engine {
+            $(#[test] fn $rule() { super::$rule(&super::memory()); })*
+        }
+        mod file_engine {
+            $(#[test] fn $rule() { super::$rule(&super::file()); })*
+        }
+    };
+}
+
+conformance! {
+    a_grant_is_what_was_asked_for,
+    exclusive_stops_exclusive_and_shared,
+    shared_stops_exclusive_only,
+    advisory_neither_stops_nor_is_stopped,
+    notices_are_of_active_reservations_of_others,
+    a_renewal_is_told_of_what_it_overlaps,
+    a_run_does_not_conflict_with_itself,
+    ancestors_let_their_descendants_pass,
+    an_ancestor_that_lapsed_is_not_superseded_by_its_descendant,
+    a_descendant_that_lapsed_is_superseded_by_its_ancestor,
+    every_kind_of_address_conflicts,
+    a_denial_names_address_holder_and_time_left,
+    conflicts_are_sorted_by_address_then_token,
+    a_denied_request_changes_nothing,
+    a_reservation_holds_until_its_expiry_and_not_longer,
+    of_racing_requests_one_is_granted,
+    a_repeat_renews,
+    a_repeat_never_shortens,
+    a_repeat_revives_what_lapsed,
+    other_addresses_or_another_mode_are_no_repeat,
+    what_was_released_or_superseded_is_not_renewed,
+    of_several_equal_reservations_the_latest_is_renewed,
+    superseded_is_final_whatever_the_clock_says,
+    one_grant_supersedes_all_that_are_in_the_way,
+    only_a_conflicting_grant_supersedes,
+    what_was_revived_is_not_superseded,
+    take_over_of_an_active_reservation,
+    take_over_of_a_lapsed_reservation_releases_it,
+    take_over_of_an_ended_reservation_is_void,
+    take_over_of_nothing_changes_nothing,
+    take_over_elsewhere_changes_nothing,
+    take_over_with_others_in_the_way_changes_nothing,
+    take_over_is_never_a_renewal,
+    every_mode_can_take_over,
+    tokens_rise_whatever_the_clock_does,
+    the_first_token_is_the_clocks,
+    a_release_frees_at_once_and_is_idempotent,
+    only_the_holder_releases_unless_by_force,
+    force_is_not_forced_on_ones_own,
+    what_lapsed_or_was_superseded_can_be_released,
+    releases_are_answered_one_by_one_in_order,
+    a_release_of_nothing,
+    a_beat_extends_from_now_and_leaves_the_record,
+    the_holder_may_shorten_but_not_below_the_grant,
+    a_beat_by_another_run_never_shortens,
+    a_beat_revives_what_lapsed,
+    a_beat_on_what_is_gone,
+    jumps_of_the_clock_break_nothing,
+    a_clock_set_back_leaves_reservations_active,
+    find_live_and_history_tell_what_there_is,
+    list_sorts_by_expiry_then_token,
+    list_filters,
+    heartbeat_all_beats_for_what_the_run_did_not_release,
+    releasable_is_what_the_run_has_not_released,
+}
