@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main() {}
+//! The program `muse`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    muse_cli::run(muse_coord::Safeguards::ALL)
+}

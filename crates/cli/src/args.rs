@@ -1,0 +1,280 @@
+//! The argument tree. Doc comments are the help texts.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Parser, Subcommand};
+use muse_coord::{Operation, TtlSeconds};
+
+/// Keeps coding agents that change one codebase at the same time out of each other's way.
+///
+/// An agent reserves the code addresses it is about to change, learns at once who is in the way, keeps the
+/// reservation alive with heartbeats, and releases it. State is plain JSON in `.muse/coordination/`.
+#[derive(Debug, Parser)]
+#[command(name = "muse", version, subcommand_required = true)]
+#[command(after_help = "Start with `muse init`, then read `muse coord guide`. See it work: `muse demo`.")]
+pub(crate) struct Cli {
+    /// Print exactly one JSON object, whatever happens.
+    #[arg(long, short = 'j', global = true)]
+    pub(crate) json: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Init(InitArgs),
+    /// Reserve, heartbeat, release: the coordination of runs.
+    #[command(subcommand)]
+    Coord(Coord),
+    Demo(DemoArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Coord {
+    Reserve(ReserveArgs),
+    Heartbeat(HeartbeatArgs),
+    Release(ReleaseArgs),
+    List(ListArgs),
+    Show(ShowArgs),
+    Guide(GuideArgs),
+}
+
+/// Make the store, in the place where every worktree of this repository looks for it.
+///
+/// Does nothing where it is there already. Inside Git the store ignores itself, and a mark in the Git folder
+/// tells a store that was deleted from one that was never made.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  muse init\n  muse init --json | jq -r .store")]
+pub(crate) struct InitArgs {}
+
+/// Who runs the command.
+#[derive(Debug, Args)]
+pub(crate) struct Identity {
+    /// The run's id, 1 to 256 characters [env: MUSE_RUN_ID]. `alice/sub-1` descends from `alice`, and is not
+    /// stopped by what `alice` holds.
+    #[arg(long, value_name = "ID")]
+    pub(crate) run_id: Option<OsString>,
+}
+
+/// Reserve code addresses, all of them or none.
+///
+/// An address is a path from here, with a symbol if you change just that: `src/billing.py::Invoice.total`,
+/// `src/api/`, `src/**/*.py`. Exit 0: they are yours until the TTL ends. Exit 6: somebody is in the way;
+/// nothing was changed. The same call again extends the reservation that it made.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  muse coord reserve src/billing.py::compute_total --run-id agent-42
+  muse coord reserve src/api/ 'tests/**/test_api*.py' --run-id agent-42 --ttl 900 --op rename
+  muse coord reserve src/billing.py --run-id agent-42 --json | jq -r '.reservation_id // .next'
+  muse coord reserve src/billing.py --run-id boss --take-over sha256:... --reason 'agent-42 crashed'")]
+pub(crate) struct ReserveArgs {
+    /// What you are about to change: 1 to 1,000 addresses of at most 4,096 bytes.
+    #[arg(value_name = "ADDRESS", required = true)]
+    pub(crate) addresses: Vec<OsString>,
+
+    #[command(flatten)]
+    pub(crate) identity: Identity,
+
+    /// Seconds until the reservation lapses unless a heartbeat extends it, 1 to 31536000.
+    #[arg(long, value_name = "SECONDS", default_value_t = Seconds::default(), value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) ttl: Seconds,
+
+    /// What you are about to do, for those who find you in their way.
+    #[arg(long, value_name = "OPERATION", value_parser = PossibleValuesParser::new(Operation::ALL.map(Operation::as_str)))]
+    pub(crate) op: Option<String>,
+
+    /// Share with other shared reservations; keep out exclusive ones.
+    #[arg(long, conflicts_with = "advisory")]
+    pub(crate) shared: bool,
+
+    /// Keep nobody out and be kept out by nobody: tell and be told.
+    #[arg(long)]
+    pub(crate) advisory: bool,
+
+    /// Release this reservation of another run in the same step. For coordinators.
+    #[arg(long, value_name = "RESERVATION_ID", requires = "reason")]
+    pub(crate) take_over: Option<OsString>,
+
+    /// Why it is taken over, for its holder and for the record.
+    #[arg(long, value_name = "TEXT", requires = "take_over")]
+    pub(crate) reason: Option<OsString>,
+}
+
+/// Keep a reservation alive past its TTL.
+///
+/// Send one every half of the extension. Exit 0: extended. Exit 1: it was released by somebody: stop work.
+/// Exit 4: it lapsed, and somebody else has it or it never was: stop, reserve again.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  muse coord heartbeat sha256:... --run-id agent-42
+  muse coord heartbeat sha256:... --run-id agent-42 --extension 7200
+  muse coord heartbeat --all --run-id agent-42 --json | jq -r .status")]
+pub(crate) struct HeartbeatArgs {
+    /// The reservation, as `reserve` printed it.
+    #[arg(value_name = "RESERVATION_ID", required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) reservation_id: Option<OsString>,
+
+    /// Everything that the run holds.
+    #[arg(long)]
+    pub(crate) all: bool,
+
+    #[command(flatten)]
+    pub(crate) identity: Identity,
+
+    /// Seconds from now to the new expiry, 1 to 31536000.
+    #[arg(long, value_name = "SECONDS", default_value_t = Seconds::default(), value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) extension: Seconds,
+}
+
+/// Give reservations back.
+///
+/// Those that are released already are no error. Another run's is refused with exit 6, unless --force: its
+/// holder's next heartbeat then says to stop.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  muse coord release sha256:... --run-id agent-42
+  muse coord release --all --run-id agent-42
+  muse coord release sha256:... --run-id boss --force --reason 'agent-42 crashed'")]
+pub(crate) struct ReleaseArgs {
+    /// The reservations, at most 1,000.
+    #[arg(value_name = "RESERVATION_ID", required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) reservation_ids: Vec<OsString>,
+
+    /// Everything that the run has not released yet.
+    #[arg(long)]
+    pub(crate) all: bool,
+
+    #[command(flatten)]
+    pub(crate) identity: Identity,
+
+    /// Why, for the record; at most 4,096 bytes.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<OsString>,
+
+    /// Take it from another run. For coordinators; say why with --reason.
+    #[arg(long, conflicts_with = "all")]
+    pub(crate) force: bool,
+}
+
+/// Show what is reserved, soonest expiry first.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  muse coord list
+  muse coord list --address src/billing.py            who is in the way of this?
+  muse coord list --run-id agent-42 --json | jq -r '.reservations[].reservation_id'")]
+pub(crate) struct ListArgs {
+    /// Only those of this run.
+    #[arg(long, value_name = "ID")]
+    pub(crate) run_id: Option<OsString>,
+
+    /// Only those that overlap this address.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) address: Option<OsString>,
+
+    /// Only those that were made on this branch.
+    #[arg(long, value_name = "BRANCH")]
+    pub(crate) branch: Option<OsString>,
+
+    /// Those that lapsed, were superseded or released too.
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// Show everything that is known of one reservation.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  muse coord show sha256:...\n  muse coord show sha256:... --json | jq .release"
+)]
+pub(crate) struct ShowArgs {
+    /// The reservation.
+    #[arg(value_name = "RESERVATION_ID")]
+    pub(crate) reservation_id: OsString,
+}
+
+/// Print how an agent uses this well.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  muse coord guide")]
+pub(crate) struct GuideArgs {}
+
+/// Play the main job with real processes in a scratch repository, and check every step.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  muse demo\n  muse demo --json | jq -r '.steps[].title'")]
+pub(crate) struct DemoArgs {}
+
+/// Print a completion script.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  muse completions bash > ~/.local/share/bash-completion/completions/muse"
+)]
+pub(crate) struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Write the manual pages into a folder.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  muse man ~/.local/share/man/man1")]
+pub(crate) struct ManArgs {
+    /// The folder; it is made if it is not there.
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+}
+
+/// A number of seconds as it was typed: an integer, not yet checked for its range.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seconds(pub(crate) i64);
+
+impl Default for Seconds {
+    fn default() -> Seconds {
+        Seconds(TtlSeconds::DEFAULT.get().into())
+    }
+}
+
+impl std::fmt::Display for Seconds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Takes ASCII digits with an optional minus, however many: more than fit are out of every range anyway.
+fn seconds(text: &str) -> Result<Seconds, String> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("not a whole number of seconds, such as 3600".to_owned());
+    }
+    let end = if text.starts_with('-') { i64::MIN } else { i64::MAX };
+    Ok(Seconds(text.parse().unwrap_or(end)))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn seconds_are_ascii_digits_only() {
+        for wrong in ["", "-", " 60", "60 ", "+60", "1_000", "1e3", "٦٠", "0x10", "1.0", "--5"] {
+            assert!(seconds(wrong).is_err(), "{wrong:?}");
+        }
+        for (text, value) in [("60", 60), ("-5", -5), ("007", 7), (&"9".repeat(400), i64::MAX)] {
+            assert_eq!(seconds(text).unwrap().0, value);
+        }
+        assert_eq!(seconds(&format!("-{}", "9".repeat(400))).unwrap().0, i64::MIN);
+    }
+}

@@ -1,0 +1,274 @@
+//! `muse coord heartbeat`: the contract of `spec/heartbeat.md`.
+
+use std::ffi::OsString;
+
+use muse_coord::{Beat, Beaten, EngineError, ReservationId, RunId, Supersession, Timestamp};
+use serde::Serialize;
+
+use crate::args::HeartbeatArgs;
+use crate::commands::{damage_warnings, reservation_id, ttl};
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::exit;
+use crate::output::{Answer, Report, Screen};
+use crate::report::duration;
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum HeartbeatReport {
+    Extended(Extended),
+    Ended(Ended),
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Extended {
+    status: &'static str,
+    reservation_id: ReservationId,
+    run_id: RunId,
+    last_beat_at: Timestamp,
+    extended_expires_at: Timestamp,
+    ttl_extended_seconds: u32,
+}
+
+/// The reservation is over for its holder.
+#[derive(Debug, Serialize)]
+pub(crate) struct Ended {
+    status: &'static str,
+    reservation_id: ReservationId,
+    error: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holder: Option<Successor>,
+    #[serde(skip)]
+    exit_code: u8,
+    #[serde(skip)]
+    hint: Option<String>,
+}
+
+/// Who was granted the addresses after they had lapsed, as the reservation's own files tell it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Successor {
+    reservation_id: ReservationId,
+    run_id: RunId,
+    superseded_at: Timestamp,
+}
+
+impl Report for HeartbeatReport {
+    fn exit_code(&self) -> u8 {
+        match self {
+            HeartbeatReport::Extended(_) => exit::OK,
+            HeartbeatReport::Ended(ended) => ended.exit_code,
+        }
+    }
+
+    fn text(&self, screen: &mut Screen) {
+        match self {
+            HeartbeatReport::Extended(extended) => screen.result(&format!(
+                "💓 heartbeat {} run={} extended until {:#} (+{}s)",
+                extended.reservation_id,
+                extended.run_id,
+                extended.extended_expires_at,
+                extended.ttl_extended_seconds
+            )),
+            HeartbeatReport::Ended(ended) => {
+                screen.error(&ended.error);
+                if let Some(hint) = &ended.hint {
+                    screen.hint(hint);
+                }
+            }
+        }
+    }
+
+    fn carried_out(&self) -> Option<&'static str> {
+        match self {
+            HeartbeatReport::Extended(_) => Some("the heartbeat was carried out"),
+            HeartbeatReport::Ended(_) => None,
+        }
+    }
+}
+
+pub(crate) fn run_one(
+    id: &OsString,
+    args: &HeartbeatArgs,
+    context: &Context,
+) -> Result<Answer<HeartbeatReport>, CommandError> {
+    let run = context.run_id(args.identity.run_id.as_ref())?;
+    let extension = ttl(args.extension, "--extension")?;
+    let reservation = reservation_id(id)?;
+    let repository = context.repository()?;
+    let coordinator = context.coordinator(&repository);
+    let beat = Beat { reservation, run: run.clone(), extension };
+    let beaten =
+        coordinator.heartbeat(&beat).map_err(|error| CommandError::from(error).about(reservation))?;
+    Ok(match beaten {
+        Beaten::Extended { heartbeat, holder, lapsed_seconds, already_over } => {
+            let mut answer = Answer::new(HeartbeatReport::Extended(Extended {
+                status: "ok",
+                reservation_id: reservation,
+                run_id: run.clone(),
+                last_beat_at: heartbeat.last_beat_at,
+                extended_expires_at: heartbeat.extended_expires_at,
+                ttl_extended_seconds: extension.get(),
+            }));
+            if holder != run {
+                answer.warnings.push(format!("this reservation is held by run `{holder}`, not by `{run}`"));
+            }
+            if let Some(seconds) = lapsed_seconds {
+                let ago = duration(seconds);
+                answer
+                    .warnings
+                    .push(format!("it had lapsed {ago} ago and is active again: send heartbeats sooner"));
+            }
+            if already_over {
+                let late = "it has lapsed again, because this process was stopped: send a heartbeat now";
+                answer.warnings.push(late.to_owned());
+            }
+            answer
+        }
+        over => Answer::new(HeartbeatReport::Ended(ended(reservation, &over))),
+    })
+}
+
+/// What there is to say of a reservation that cannot be extended.
+fn ended(reservation_id: ReservationId, beaten: &Beaten) -> Ended {
+    match beaten {
+        Beaten::Released => Ended {
+            status: "already_released",
+            reservation_id,
+            error: format!(
+                "reservation {reservation_id} is already released: stop work and stop sending heartbeats"
+            ),
+            holder: None,
+            exit_code: exit::BAD_ARGUMENTS,
+            hint: Some(format!("who released it and why: muse coord show {reservation_id}")),
+        },
+        Beaten::Superseded(Supersession { superseded_by, run_id, superseded_at, .. }) => Ended {
+            status: "not_found",
+            reservation_id,
+            error: format!(
+                "reservation {reservation_id} lapsed, and run `{run_id}` was granted its addresses since: \
+                 stop work and reserve again"
+            ),
+            holder: Some(Successor {
+                reservation_id: *superseded_by,
+                run_id: run_id.clone(),
+                superseded_at: *superseded_at,
+            }),
+            exit_code: exit::NOT_FOUND,
+            hint: Some(format!("what they hold: muse coord show {superseded_by}")),
+        },
+        Beaten::NotFound | Beaten::Extended { .. } => Ended {
+            status: "not_found",
+            reservation_id,
+            error: format!("reservation {reservation_id} not found: check the id, or reserve again"),
+            holder: None,
+            exit_code: exit::NOT_FOUND,
+            hint: None,
+        },
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct AllReport {
+    status: &'static str,
+    reservations: Vec<Part>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip)]
+    exit_code: u8,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Part {
+    reservation_id: ReservationId,
+    status: &'static str,
+    extended_expires_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holder: Option<Successor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip)]
+    exit_code: u8,
+}
+
+impl Report for AllReport {
+    fn exit_code(&self) -> u8 {
+        self.exit_code
+    }
+
+    fn text(&self, screen: &mut Screen) {
+        for part in &self.reservations {
+            match (&part.error, part.extended_expires_at) {
+                (Some(error), _) => screen.error(error),
+                (None, Some(until)) => {
+                    screen.result(&format!("💓 heartbeat {} extended until {until:#}", part.reservation_id));
+                }
+                (None, None) => {}
+            }
+        }
+        if self.reservations.is_empty()
+            && let Some(error) = &self.error
+        {
+            screen.error(error);
+        }
+    }
+
+    fn carried_out(&self) -> Option<&'static str> {
+        self.reservations
+            .iter()
+            .any(|part| part.extended_expires_at.is_some())
+            .then_some("the heartbeats were carried out")
+    }
+}
+
+pub(crate) fn run_all(args: &HeartbeatArgs, context: &Context) -> Result<Answer<AllReport>, CommandError> {
+    let run = context.run_id(args.identity.run_id.as_ref())?;
+    let extension = ttl(args.extension, "--extension")?;
+    let repository = context.repository()?;
+    let all = context.coordinator(&repository).heartbeat_all(&run, extension)?;
+    let reservations: Vec<Part> = all.beaten.into_iter().map(|(id, beaten)| part(id, beaten)).collect();
+    // That somebody said stop outweighs that a disk failed, which outweighs what lapsed.
+    let worst = [exit::BAD_ARGUMENTS, exit::INTERNAL, exit::NOT_FOUND]
+        .into_iter()
+        .find_map(|code| reservations.iter().find(|part| part.exit_code == code));
+    let (status, exit_code, error) = match worst {
+        Some(part) => (part.status, part.exit_code, part.error.clone()),
+        None if reservations.is_empty() => {
+            let nothing = format!("run `{run}` holds nothing: reserve first");
+            ("not_found", exit::NOT_FOUND, Some(nothing))
+        }
+        None => ("ok", exit::OK, None),
+    };
+    Ok(Answer {
+        report: AllReport { status, reservations, error, exit_code },
+        warnings: damage_warnings(all.damaged),
+    })
+}
+
+fn part(reservation_id: ReservationId, beaten: Result<Beaten, EngineError>) -> Part {
+    match beaten {
+        Ok(Beaten::Extended { heartbeat, .. }) => Part {
+            reservation_id,
+            status: "ok",
+            extended_expires_at: Some(heartbeat.extended_expires_at),
+            holder: None,
+            error: None,
+            exit_code: exit::OK,
+        },
+        Ok(over) => {
+            let Ended { status, error, holder, exit_code, .. } = ended(reservation_id, &over);
+            Part { reservation_id, status, extended_expires_at: None, holder, error: Some(error), exit_code }
+        }
+        Err(error) => {
+            let error = CommandError::from(error);
+            let (status, exit_code) = error.kind.word_and_code();
+            Part {
+                reservation_id,
+                status,
+                extended_expires_at: None,
+                holder: None,
+                error: Some(error.message),
+                exit_code,
+            }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! One file a command: resolved arguments in, one report out.
+
+use std::ffi::OsString;
+
+use muse_coord::{EngineError, ReleaseRequest, ReservationId, TtlSeconds};
+
+use crate::args::{Command, Coord, Seconds};
+use crate::context::Context;
+use crate::error::{CommandError, Kind};
+use crate::output::print;
+
+mod completions;
+mod demo;
+mod guide;
+mod heartbeat;
+mod init;
+mod list;
+mod man;
+mod release;
+mod reserve;
+mod show;
+
+/// The most reservations of one call, as many as addresses of a reserve.
+const RESERVATIONS_MAX: usize = 1000;
+
+/// Runs a command, prints its answer and returns the exit code.
+pub(crate) fn dispatch(command: Command, context: &Context) -> u8 {
+    match command {
+        Command::Init(args) => print(init::run(&args, context), context),
+        Command::Coord(Coord::Reserve(args)) => print(reserve::run(&args, context), context),
+        Command::Coord(Coord::Heartbeat(args)) => match &args.reservation_id {
+            Some(id) => print(heartbeat::run_one(id, &args, context), context),
+            None => print(heartbeat::run_all(&args, context), context),
+        },
+        Command::Coord(Coord::Release(args)) => print(release::run(&args, context), context),
+        Command::Coord(Coord::List(args)) => print(list::run(&args, context), context),
+        Command::Coord(Coord::Show(args)) => print(show::run(&args, context), context),
+        Command::Coord(Coord::Guide(args)) => print(guide::run(&args), context),
+        Command::Demo(args) => print(demo::run(&args, context), context),
+        Command::Completions(args) => print(completions::run(&args), context),
+        Command::Man(args) => print(man::run(&args), context),
+    }
+}
+
+/// Checks the range of a number of seconds. `flag` is what it was given with.
+fn ttl(seconds: Seconds, flag: &str) -> Result<TtlSeconds, CommandError> {
+    TtlSeconds::new(seconds.0)
+        .map_err(|error| CommandError::new(Kind::BadArgs, format!("{flag} {error}; nothing was changed")))
+}
+
+/// Reads a reservation id exactly.
+fn reservation_id(text: &OsString) -> Result<ReservationId, CommandError> {
+    // What is not UTF-8 is not ASCII, so its replacement characters make it no id either.
+    Ok(text.to_string_lossy().parse::<ReservationId>()?)
+}
+
+/// Checks the length of a reason.
+fn reason(text: Option<&OsString>) -> Result<Option<String>, CommandError> {
+    let bad = |message: String| CommandError::new(Kind::BadArgs, message);
+    let Some(text) = text else { return Ok(None) };
+    let text = text.to_str().ok_or_else(|| bad("--reason is not valid UTF-8: write another".to_owned()))?;
+    if text.len() > ReleaseRequest::REASON_BYTES_MAX {
+        let max = ReleaseRequest::REASON_BYTES_MAX;
+        return Err(bad(format!("--reason is too long ({} bytes; at most {max}): shorten it", text.len())));
+    }
+    Ok(Some(text.to_owned()))
+}
+
+/// What could not be read of the store, as warnings beside an answer that it does not spoil.
+fn damage_warnings(damaged: Vec<EngineError>) -> Vec<String> {
+    damaged.into_iter().map(|error| CommandError::from(error).message).collect()
+}

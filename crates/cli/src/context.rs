@@ -1,0 +1,208 @@
+//! The only reader of the environment, the current directory and terminal facts; hands the clock on.
+
+use std::env;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use muse_coord::address::{Entry, Place, Tree};
+use muse_coord::{
+    Address, Clock, Coordinator, FileEngine, RunId, Safeguards, Stopwatch, SystemClock, Timestamp,
+};
+use muse_repo::Repository;
+
+use crate::error::{CommandError, Kind};
+
+/// The environment variable that stands in for `--run-id`.
+const RUN_ID_VARIABLE: &str = "MUSE_RUN_ID";
+/// The environment variable that names the repository.
+const ROOT_VARIABLE: &str = "MUSE_REPO_ROOT";
+
+/// What the process was started with.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The arguments, the program's name first.
+    pub(crate) arguments: Vec<OsString>,
+    /// Whether the answer is to be one JSON object.
+    pub(crate) json: bool,
+    stopwatch: Stopwatch,
+    run_id: Option<OsString>,
+    root: Option<PathBuf>,
+    safeguards: Safeguards,
+}
+
+impl Context {
+    #[expect(clippy::disallowed_methods, reason = "this is the one caller")]
+    pub(crate) fn of_process(safeguards: Safeguards) -> Context {
+        let stopwatch = Stopwatch::start();
+        let arguments: Vec<OsString> = env::args_os().collect();
+        let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
+        Context {
+            json: asks_for_json(&arguments),
+            arguments,
+            stopwatch,
+            run_id: variable(RUN_ID_VARIABLE),
+            root: variable(ROOT_VARIABLE).map(PathBuf::from),
+            safeguards,
+        }
+    }
+
+    /// Milliseconds since the process began its work, to the microsecond.
+    pub(crate) fn duration_ms(&self) -> f64 {
+        (self.stopwatch.elapsed().as_secs_f64() * 1_000_000.0).round() / 1000.0
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        SystemClock.now()
+    }
+
+    /// The run that `--run-id` names, else the environment.
+    pub(crate) fn run_id(&self, flag: Option<&OsString>) -> Result<RunId, CommandError> {
+        let given = flag.or(self.run_id.as_ref()).ok_or_else(|| {
+            CommandError::new(
+                Kind::Usage,
+                format!(
+                    "a run id is required: give `--run-id ID` or set {RUN_ID_VARIABLE}, \
+                     and use the same one for everything that this run does"
+                ),
+            )
+        })?;
+        let text = given.to_str().ok_or_else(|| {
+            CommandError::new(Kind::BadArgs, "the run id is not valid UTF-8: choose another")
+        })?;
+        RunId::new(text).map_err(|error| CommandError::new(Kind::BadArgs, error.to_string()))
+    }
+
+    /// The repository that the command runs in.
+    pub(crate) fn repository(&self) -> Result<Repository, CommandError> {
+        Ok(Repository::find(&self.current_directory()?, self.root())?)
+    }
+
+    /// `MUSE_REPO_ROOT`, if it is set and not empty.
+    pub(crate) fn root(&self) -> Option<&Path> {
+        self.root.as_deref()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the one caller")]
+    pub(crate) fn current_directory(&self) -> Result<PathBuf, CommandError> {
+        env::current_dir().map_err(|error| {
+            let message =
+                format!("the current directory cannot be told ({error}): change to one that exists");
+            CommandError::new(Kind::NotARepository, message)
+        })
+    }
+
+    /// The path of this very program, to start more of it.
+    pub(crate) fn program(&self) -> Result<PathBuf, CommandError> {
+        env::current_exe().map_err(|error| {
+            CommandError::new(Kind::Internal, format!("the path of this program cannot be told: {error}"))
+        })
+    }
+
+    /// The folder for temporary files.
+    pub(crate) fn temporary_folder(&self) -> PathBuf {
+        env::temp_dir()
+    }
+
+    /// What the repository's store holds.
+    pub(crate) fn coordinator(&self, repository: &Repository) -> Coordinator<FileEngine<SystemClock>> {
+        Coordinator::new(self.engine(repository))
+    }
+
+    pub(crate) fn engine(&self, repository: &Repository) -> FileEngine<SystemClock> {
+        FileEngine::with_safeguards(repository.coordination(), SystemClock, self.safeguards)
+    }
+
+    /// Brings addresses as they were typed to their canonical spellings. Sentences about spellings that may
+    /// not mean what was meant are added to `warnings`.
+    pub(crate) fn addresses(
+        &self,
+        typed: &[OsString],
+        repository: &Repository,
+        warnings: &mut Vec<String>,
+    ) -> Result<Vec<Address>, CommandError> {
+        let bad = |message: String| CommandError::new(Kind::BadAddress, message);
+        let not_utf8 =
+            |path: &Path| bad(format!("{} is not valid UTF-8, and addresses are: rename it", path.display()));
+        let top = repository.top();
+        let current = self.current_directory()?;
+        let below = current.strip_prefix(top).map_err(|_| {
+            bad(format!(
+                "the current directory is not below {}, the repository that MUSE_REPO_ROOT names: change to it",
+                top.display()
+            ))
+        })?;
+        let names = below
+            .iter()
+            .map(|name| name.to_str().ok_or_else(|| not_utf8(below)))
+            .collect::<Result<Vec<&str>, CommandError>>()?;
+        let place = Place::new(top.to_str().ok_or_else(|| not_utf8(top))?, names);
+        let tree = DiskTree { top };
+        let mut addresses = Vec::with_capacity(typed.len());
+        for input in typed {
+            let input = input.to_str().ok_or_else(|| not_utf8(Path::new(input)))?;
+            let resolved = Address::resolve(input, &place, &tree).map_err(|error| bad(error.to_string()))?;
+            warnings.extend(resolved.warnings);
+            addresses.push(resolved.address);
+        }
+        Ok(addresses)
+    }
+}
+
+/// The working tree on the disk.
+struct DiskTree<'a> {
+    top: &'a Path,
+}
+
+impl Tree for DiskTree<'_> {
+    fn entry(&self, segments: &[String]) -> io::Result<Option<Entry>> {
+        let path: PathBuf = std::iter::once(self.top.as_os_str())
+            .chain(segments.iter().map(|segment| segment.as_ref()))
+            .collect();
+        let metadata = match path.symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            metadata => metadata?,
+        };
+        if metadata.is_dir() {
+            return Ok(Some(Entry::Directory));
+        }
+        if !metadata.is_symlink() {
+            return Ok(Some(Entry::File));
+        }
+        let target = path.read_link()?.into_os_string().into_string().map_err(|_| {
+            io::Error::new(io::ErrorKind::InvalidData, "the symbolic link's target is not valid UTF-8")
+        })?;
+        Ok(Some(Entry::Symlink(target)))
+    }
+}
+
+/// Whether `--json` or `-j` stands among the arguments, found without the parser: its own errors are JSON too.
+fn asks_for_json(arguments: &[OsString]) -> bool {
+    let is_short_flags = |text: &str| {
+        text.strip_prefix('-').is_some_and(|flags| {
+            flags.contains('j') && flags.chars().all(|flag| matches!(flag, 'j' | 'h' | 'V'))
+        })
+    };
+    arguments
+        .iter()
+        .skip(1)
+        .map_while(|argument| argument.to_str().map_or(Some(""), |text| (text != "--").then_some(text)))
+        .any(|text| text == "--json" || is_short_flags(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_seen_before_the_double_hyphen_only() {
+        let asks = |line: &str| asks_for_json(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        assert!(asks("muse coord list --json"));
+        assert!(asks("muse -j coord list"));
+        assert!(asks("muse coord list -hj"));
+        assert!(!asks("muse coord list"));
+        assert!(!asks("muse coord reserve -- --json -j"));
+        assert!(!asks("muse coord list -x --jsonx json"));
+        assert!(!asks("--json"));
+    }
+}

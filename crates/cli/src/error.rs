@@ -1,0 +1,130 @@
+//! Why a command could not do what it was asked, and the one match from kind to word and exit code.
+
+use muse_coord::record::RecordError;
+use muse_coord::{EngineError, IdError, ReservationId};
+use muse_repo::{FindError, GitError, InitError};
+
+use crate::exit;
+
+/// A failure: what kind, a sentence that ends with what to do, and the reservation that it is about.
+#[derive(Debug)]
+pub(crate) struct CommandError {
+    pub(crate) kind: Kind,
+    pub(crate) message: String,
+    pub(crate) reservation: Option<ReservationId>,
+}
+
+/// The kinds of failure. Being denied is none: it is an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    BadArgs,
+    BadId,
+    BadAddress,
+    Usage,
+    NotARepository,
+    NotFound,
+    StoreGone,
+    StoreDamaged,
+    StoreUnwritable,
+    StoreBusy,
+    UnsupportedFileSystem,
+    SchemaTooNew,
+    Internal,
+}
+
+impl Kind {
+    /// The word in `status`, and the exit code.
+    pub(crate) const fn word_and_code(self) -> (&'static str, u8) {
+        match self {
+            Kind::BadArgs => ("bad_args", exit::BAD_ARGUMENTS),
+            Kind::BadId => ("bad_id", exit::BAD_ARGUMENTS),
+            Kind::BadAddress => ("bad_address", exit::BAD_ARGUMENTS),
+            Kind::Usage => ("usage", exit::USAGE),
+            Kind::NotARepository => ("not_a_repository", exit::USAGE),
+            Kind::NotFound => ("not_found", exit::NOT_FOUND),
+            Kind::StoreGone => ("store_gone", exit::INTERNAL),
+            Kind::StoreDamaged => ("store_damaged", exit::INTERNAL),
+            Kind::StoreUnwritable => ("store_unwritable", exit::INTERNAL),
+            Kind::StoreBusy => ("store_busy", exit::INTERNAL),
+            Kind::UnsupportedFileSystem => ("unsupported_file_system", exit::INTERNAL),
+            Kind::SchemaTooNew => ("schema_too_new", exit::INTERNAL),
+            Kind::Internal => ("internal", exit::INTERNAL),
+        }
+    }
+
+    /// What to do about it, where the message does not say it yet.
+    const fn advice(self) -> &'static str {
+        match self {
+            Kind::StoreDamaged => {
+                ": put it right or move it out of the store (a record nobody can read: \
+                 `muse coord release ID --run-id ID --reason TEXT --force`), then try again"
+            }
+            Kind::StoreUnwritable => ": check its permissions and the space left, then try again",
+            Kind::StoreBusy => ": try again; if that process is stopped, continue or end it",
+            Kind::UnsupportedFileSystem => {
+                ": keep the repository on a local disk, or wait for the distributed engine"
+            }
+            Kind::SchemaTooNew => ": upgrade muse",
+            _ => "",
+        }
+    }
+}
+
+impl CommandError {
+    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> CommandError {
+        CommandError { kind, message: message.into(), reservation: None }
+    }
+
+    /// The same failure, told of this reservation.
+    pub(crate) fn about(mut self, reservation: ReservationId) -> CommandError {
+        self.reservation = Some(reservation);
+        self
+    }
+}
+
+impl From<EngineError> for CommandError {
+    fn from(error: EngineError) -> CommandError {
+        let kind = match &error {
+            EngineError::Damaged { source: RecordError::SchemaTooNew { .. }, .. } => Kind::SchemaTooNew,
+            EngineError::Damaged { .. }
+            | EngineError::Misplaced { .. }
+            | EngineError::Unreadable { .. }
+            | EngineError::TokensExhausted { .. } => Kind::StoreDamaged,
+            EngineError::Unwritable { .. } => Kind::StoreUnwritable,
+            EngineError::Busy { .. } => Kind::StoreBusy,
+            EngineError::UnsupportedFileSystem { .. } => Kind::UnsupportedFileSystem,
+        };
+        CommandError::new(kind, format!("{error}{}", kind.advice()))
+    }
+}
+
+impl From<IdError> for CommandError {
+    fn from(error: IdError) -> CommandError {
+        CommandError::new(Kind::BadId, error.to_string())
+    }
+}
+
+impl From<FindError> for CommandError {
+    fn from(error: FindError) -> CommandError {
+        let kind = match &error {
+            FindError::NotARepository { .. } => Kind::NotARepository,
+            FindError::StoreGone { .. } => Kind::StoreGone,
+            FindError::NotAFolder { .. }
+            | FindError::Git(GitError::Damaged { .. } | GitError::DeadLink { .. })
+            | FindError::Mark(_)
+            | FindError::Io { .. } => Kind::StoreDamaged,
+            _ => Kind::Internal,
+        };
+        CommandError::new(kind, error.to_string())
+    }
+}
+
+impl From<InitError> for CommandError {
+    fn from(error: InitError) -> CommandError {
+        match error {
+            InitError::Find(error) => error.into(),
+            InitError::Io { .. } => CommandError::new(Kind::StoreUnwritable, error.to_string()),
+            _ => CommandError::new(Kind::Internal, error.to_string()),
+        }
+    }
+}

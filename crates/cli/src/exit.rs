@@ -1,0 +1,14 @@
+//! Exit codes of the whole program, from `spec/coordination.md`.
+
+/// Done; for a query, nothing in the way.
+pub(crate) const OK: u8 = 0;
+/// Bad arguments; or a heartbeat on a released reservation.
+pub(crate) const BAD_ARGUMENTS: u8 = 1;
+/// Usage error, or not in a repository.
+pub(crate) const USAGE: u8 = 2;
+/// Internal or integrity error.
+pub(crate) const INTERNAL: u8 = 3;
+/// Not found.
+pub(crate) const NOT_FOUND: u8 = 4;
+/// Conflict: held by another run, or not the holder.
+pub(crate) const CONFLICT: u8 = 6;

@@ -1,0 +1,30 @@
+//! The command line of muse: arguments in, one report out.
+//!
+//! A command takes resolved values, calls the coordinator and returns one report; text and JSON are two
+//! renderings of it, so they cannot drift. This is a library only so that the negative twins can be the same
+//! program with one protection taken out.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use muse_coord::Safeguards;
+
+mod args;
+mod commands;
+mod context;
+mod error;
+mod exit;
+mod output;
+mod report;
+
+/// Runs the command that the process's arguments name, and returns its exit code.
+///
+/// `safeguards` are the protections of the embedded engine: all of them, in every shipped program.
+pub fn run(safeguards: Safeguards) -> ExitCode {
+    let context = context::Context::of_process(safeguards);
+    let code = match args::Cli::try_parse_from(&context.arguments) {
+        Ok(cli) => commands::dispatch(cli.command, &context),
+        Err(error) => output::print_parser_message(&error, &context),
+    };
+    ExitCode::from(code)
+}

@@ -1,0 +1,286 @@
+//! A report as one JSON line with its envelope, or as text.
+//!
+//! Text is made of lines; each is stripped of control characters as a whole, whatever it was put together
+//! from, and coloured afterwards. So no run id, address or reason can reach the terminal's controls.
+
+use std::io::{self, Write};
+
+use anstream::AutoStream;
+use anstyle::{AnsiColor, Style};
+use clap::error::ErrorKind;
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::error::{CommandError, Kind};
+use crate::exit;
+
+/// The version of the JSON objects. Keys are only ever added within one.
+const SCHEMA: u32 = 1;
+
+/// What a command returns: one value, rendered as JSON or as text.
+pub(crate) trait Report: Serialize {
+    /// The exit code of the process.
+    fn exit_code(&self) -> u8;
+
+    /// Writes the report for people.
+    fn text(&self, screen: &mut Screen);
+
+    /// What the answer was about, when it cannot be printed any more: `None` when nothing was changed.
+    fn carried_out(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+/// A report and what the caller should know besides.
+#[derive(Debug)]
+pub(crate) struct Answer<R> {
+    pub(crate) report: R,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl<R> Answer<R> {
+    pub(crate) const fn new(report: R) -> Answer<R> {
+        Answer { report, warnings: Vec::new() }
+    }
+}
+
+/// Where a line of text goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stream {
+    Out,
+    Err,
+}
+
+/// Lines of text, not printed yet.
+#[derive(Debug, Default)]
+pub(crate) struct Screen {
+    lines: Vec<(Stream, Option<(Style, &'static str)>, String)>,
+}
+
+impl Screen {
+    /// A line of the result.
+    pub(crate) fn result(&mut self, line: &str) {
+        self.lines.push((Stream::Out, None, one_line(line)));
+    }
+
+    /// Several lines of the result, of our own making: nothing in them came from outside.
+    pub(crate) fn page(&mut self, text: &str) {
+        for line in text.lines() {
+            self.result(line);
+        }
+    }
+
+    /// A script of our own making, as it is: it may need its tabs.
+    pub(crate) fn script(&mut self, text: &str) {
+        self.lines.extend(text.lines().map(|line| (Stream::Out, None, line.to_owned())));
+    }
+
+    /// A line of status, beside the result.
+    pub(crate) fn status(&mut self, line: &str) {
+        self.lines.push((Stream::Err, None, one_line(line)));
+    }
+
+    /// What went wrong.
+    pub(crate) fn error(&mut self, line: &str) {
+        self.labelled(AnsiColor::Red, "error:", line);
+    }
+
+    /// What to do next.
+    pub(crate) fn hint(&mut self, line: &str) {
+        self.labelled(AnsiColor::Cyan, "hint:", line);
+    }
+
+    /// What the caller should know.
+    pub(crate) fn warning(&mut self, line: &str) {
+        self.labelled(AnsiColor::Yellow, "warning:", line);
+    }
+
+    fn labelled(&mut self, color: AnsiColor, label: &'static str, line: &str) {
+        self.lines.push((Stream::Err, Some((color.on_default().bold(), label)), one_line(line)));
+    }
+
+    fn print(&self, stream: Stream, to: &mut dyn Write) -> io::Result<()> {
+        for (_, label, line) in self.lines.iter().filter(|(its, ..)| *its == stream) {
+            if let Some((style, label)) = label {
+                write!(to, "{style}{label}{style:#} ")?;
+            }
+            writeln!(to, "{line}")?;
+        }
+        to.flush()
+    }
+}
+
+/// Takes out what a terminal would obey instead of show: control characters, newline and tab among them, and
+/// the marks that change the direction of text.
+pub(crate) fn one_line(text: &str) -> String {
+    let is_obeyed = |character: char| {
+        character.is_control()
+            || matches!(character,
+                '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().filter(|&character| !is_obeyed(character)).collect()
+}
+
+/// The six fields that every JSON object begins with, and the report behind them.
+#[derive(Serialize)]
+struct Document<'a, R: Serialize> {
+    muse_version: &'static str,
+    schema: u32,
+    exit_code: u8,
+    duration_ms: f64,
+    timestamp: String,
+    warnings: &'a [String],
+    #[serde(flatten)]
+    report: &'a R,
+}
+
+/// Prints what a command returned, and returns the exit code of the process.
+pub(crate) fn print<R: Report>(outcome: Result<Answer<R>, CommandError>, context: &Context) -> u8 {
+    match outcome {
+        Ok(answer) => print_report(&answer.report, &answer.warnings, context),
+        Err(error) => print_report(&Failure::of(error), &[], context),
+    }
+}
+
+fn print_report<R: Report>(report: &R, warnings: &[String], context: &Context) -> u8 {
+    let exit_code = report.exit_code();
+    let printed = if context.json {
+        let document = Document {
+            muse_version: env!("CARGO_PKG_VERSION"),
+            schema: SCHEMA,
+            exit_code,
+            duration_ms: context.duration_ms(),
+            timestamp: context.now().to_string(),
+            warnings,
+            report,
+        };
+        print_json(&document)
+    } else {
+        let mut screen = Screen::default();
+        for warning in warnings {
+            screen.warning(warning);
+        }
+        report.text(&mut screen);
+        print_text(&screen)
+    };
+    match printed {
+        Ok(()) => exit_code,
+        // Whoever closed the pipe knows; the outcome stands.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit_code,
+        Err(error) => {
+            let done = report.carried_out().unwrap_or("nothing was changed");
+            let mut screen = Screen::default();
+            screen.error(&format!("the answer cannot be printed ({error}); {done}"));
+            // There is nobody left to tell if this fails too; the exit code does.
+            print_to_stderr(&screen).unwrap_or_default();
+            exit::INTERNAL
+        }
+    }
+}
+
+fn print_json(document: &impl Serialize) -> io::Result<()> {
+    // One write for the whole line: readers never see half an object unless the pipe is full.
+    let mut line = serde_json::to_vec(document)?;
+    line.push(b'\n');
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(&line)?;
+    stdout.flush()
+}
+
+fn print_text(screen: &Screen) -> io::Result<()> {
+    let mut stdout = io::BufWriter::new(AutoStream::auto(io::stdout().lock()));
+    screen.print(Stream::Out, &mut stdout)?;
+    print_to_stderr(screen)
+}
+
+fn print_to_stderr(screen: &Screen) -> io::Result<()> {
+    screen.print(Stream::Err, &mut AutoStream::auto(io::stderr().lock()))
+}
+
+/// A failure as a report.
+#[derive(Debug, Serialize)]
+struct Failure {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reservation_id: Option<muse_coord::ReservationId>,
+    error: String,
+    #[serde(skip)]
+    exit_code: u8,
+}
+
+impl Failure {
+    fn of(error: CommandError) -> Failure {
+        let (status, exit_code) = error.kind.word_and_code();
+        Failure { status, reservation_id: error.reservation, error: error.message, exit_code }
+    }
+}
+
+impl Report for Failure {
+    fn exit_code(&self) -> u8 {
+        self.exit_code
+    }
+
+    fn text(&self, screen: &mut Screen) {
+        screen.error(&self.error);
+    }
+}
+
+/// A text that was asked for, such as help.
+#[derive(Debug, Serialize)]
+struct Page {
+    status: &'static str,
+    text: String,
+}
+
+impl Report for Page {
+    fn exit_code(&self) -> u8 {
+        exit::OK
+    }
+
+    fn text(&self, screen: &mut Screen) {
+        screen.page(&self.text);
+    }
+}
+
+/// Prints what the argument parser says instead of a command: help, the version, or a usage error.
+pub(crate) fn print_parser_message(message: &clap::Error, context: &Context) -> u8 {
+    let is_asked_for = matches!(message.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if context.json {
+        let text = message.render().to_string();
+        return if is_asked_for {
+            print_report(&Page { status: "ok", text }, &[], context)
+        } else {
+            print_report(&Failure::of(CommandError::new(Kind::Usage, usage_sentence(&text))), &[], context)
+        };
+    }
+    match message.print() {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => exit::INTERNAL,
+        _ if is_asked_for => exit::OK,
+        _ => exit::USAGE,
+    }
+}
+
+/// The parser's message as one sentence: without its label, its usage line, and its line breaks.
+fn usage_sentence(rendered: &str) -> String {
+    let (said, _) = rendered.split_once("\n\nUsage:").unwrap_or((rendered, ""));
+    let words: Vec<&str> = said.trim_start_matches("error:").split_whitespace().collect();
+    format!("{}: see --help", words.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_obeys_is_taken_out() {
+        assert_eq!(one_line("a\u{1b}[31mb\nc\td\u{7f}\u{9b}e\u{202e}f"), "a[31mbcdef");
+        assert_eq!(one_line("héllo 💓"), "héllo 💓");
+    }
+
+    #[test]
+    fn a_usage_error_is_one_sentence() {
+        let rendered =
+            "error: unexpected argument '--x' found\n\n  tip: try '-- --x'\n\nUsage: muse [OPTIONS]\n";
+        assert_eq!(usage_sentence(rendered), "unexpected argument '--x' found tip: try '-- --x': see --help");
+    }
+}
