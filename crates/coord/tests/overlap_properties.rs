@@ -105,9 +105,7 @@ fn spell(model: &Model) -> String {
 }
 
 fn resolve(text: &str) -> Address {
-    Address::resolve(text, &Place::top("/t"), &NoTree)
-        .expect(text)
-        .address
+    Address::resolve(text, &Place::top("/t"), &NoTree).expect(text).address
 }
 
 // ---- the independent reading ----
@@ -194,9 +192,8 @@ fn glob_overlaps(glob: &[Segment], other: &Model, names: &[String]) -> bool {
         Model::Glob(segments) => two = indexed(segments, &mut elements),
         Model::File { path, .. } | Model::Directory(path) => literal = path,
     }
-    let sort_of = |name: &str| -> Sort {
-        elements.iter().map(|elements| matches_name(elements, name)).collect()
-    };
+    let sort_of =
+        |name: &str| -> Sort { elements.iter().map(|elements| matches_name(elements, name)).collect() };
     let sorts: Vec<Sort> =
         names.iter().map(|name| sort_of(name)).collect::<HashSet<_>>().into_iter().collect();
     let of_literal: Vec<Sort> = literal.iter().map(|name| sort_of(name)).collect();
@@ -309,24 +306,24 @@ fn is_name(elements: &[Element]) -> bool {
     !matches!(text.as_str(), "" | "." | ".." | "**")
 }
 
-fn wild_segment() -> impl Strategy<Value = Segment> {
-    elements(2, 2)
+fn segment() -> impl Strategy<Value = Segment> {
+    let literal = vec(letter().prop_map(Element::Letter), 1..3);
+    prop_oneof![1 => literal, 3 => elements(2, 2)]
         .prop_filter("a segment that is spelled as one", |elements| is_name(elements))
         .prop_map(Segment::Name)
 }
 
 /// Up to two segments beside up to two `**`, with a metacharacter somewhere; or three segments and no `**`.
 fn glob() -> impl Strategy<Value = Model> {
-    let with_rest = (vec(wild_segment(), 0..3), vec(any::<prop::sample::Index>(), 1..3)).prop_map(
-        |(mut segments, rests)| {
+    let with_rest =
+        (vec(segment(), 0..3), vec(any::<prop::sample::Index>(), 1..3)).prop_map(|(mut segments, rests)| {
             for rest in rests {
                 let at = rest.index(segments.len() + 1);
                 segments.insert(at, Segment::Rest);
             }
             segments
-        },
-    );
-    prop_oneof![vec(wild_segment(), 1..4), with_rest]
+        });
+    prop_oneof![vec(segment(), 1..4), with_rest]
         .prop_map(Model::Glob)
         .prop_filter("a glob", |model| spell(model).contains(['*', '?', '[', '{']))
 }

