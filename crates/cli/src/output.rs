@@ -194,6 +194,9 @@ fn print_text(screen: &Screen) -> io::Result<()> {
 }
 
 fn print_to_stderr(screen: &Screen) -> io::Result<()> {
+    if !screen.lines.iter().any(|(stream, ..)| *stream == Stream::Err) {
+        return Ok(());
+    }
     screen.print(Stream::Err, &mut AutoStream::auto(io::stderr().lock()))
 }
 

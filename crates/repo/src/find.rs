@@ -20,8 +20,9 @@ pub struct Repository {
 impl Repository {
     /// Finds the repository that the folder `start` is in.
     ///
-    /// `start` is the current directory, absolute. `root` is the value of `MUSE_REPO_ROOT` if that is set and not
-    /// empty; a relative one is seen from `start`.
+    /// `start` is the current directory as the kernel tells it: absolute and without symbolic links, for the top is
+    /// taken from its spelling. `root` is the value of `MUSE_REPO_ROOT` if that is set and not empty; a relative one
+    /// is seen from `start`.
     ///
     /// `root`, if given, is the top and has to hold the store. Otherwise the top is the first folder, from `start`
     /// upwards, that holds `.muse` or `.git` or is a bare Git repository. If it holds no `.muse`, the store of a
@@ -175,11 +176,6 @@ impl Place {
             return Ok(if has_store { Self::Store { top } } else { Self::Root { root: top } });
         }
 
-        let start = start.canonicalize().map_err(|source| FindError::Io {
-            operation: "look at",
-            path: start.to_owned(),
-            source,
-        })?;
         for folder in start.ancestors() {
             if holds_folder(folder, STORE_FOLDER)? {
                 return Ok(Self::Store { top: folder.to_owned() });

@@ -33,7 +33,7 @@ pub struct Initialised {
 
 /// Makes the folder `.muse` where [`Repository::find`] looks for it, with a `.gitignore` inside Git.
 ///
-/// `start` is the current directory, absolute. `root` is the value of `MUSE_REPO_ROOT` if that is set and not empty;
+/// `start` is the current directory as the kernel tells it: absolute and without symbolic links. `root` is the value of `MUSE_REPO_ROOT` if that is set and not empty;
 /// a relative one is seen from `start`. The place is `root`, if given, an existing folder. Otherwise it is the first
 /// folder, from `start` upwards, that holds `.muse`; or that holds `.git` or is a bare Git repository, and then, for a
 /// linked worktree, the main working tree, and for a bare repository its Git folder. If there is nothing of it, it is

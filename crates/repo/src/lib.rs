@@ -39,12 +39,14 @@ mod head;
 mod init;
 mod mark;
 mod publish;
+mod scratch;
 
 pub use error::{BranchError, FindError, GitError, InitError, MarkError, NotARepository};
 pub use find::Repository;
 pub use git::GitFolders;
 pub use init::{Initialised, init};
 pub use mark::MARK_FILE;
+pub use scratch::{Scratch, ScratchError, scratch};
 
 /// Name of the folder that makes a folder a repository here, and that holds the store.
 pub const STORE_FOLDER: &str = ".muse";

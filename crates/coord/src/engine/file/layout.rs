@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::safeguards::{Safeguard, Safeguards};
@@ -63,6 +63,13 @@ pub(super) const LOCK_NAME: &str = "lock";
 /// The name of the file with the last token.
 pub(super) const TOKEN_NAME: &str = "token";
 
+/// A regular file, open for reading, and what it was when it was opened.
+#[derive(Debug)]
+pub(super) struct OpenFile {
+    pub(super) file: File,
+    pub(super) stat: Stat,
+}
+
 /// An open folder.
 #[derive(Debug)]
 pub(super) struct Folder {
@@ -110,7 +117,9 @@ impl Store {
     pub(super) fn reservation(&self, id: ReservationId) -> Result<Option<Reservation>, EngineError> {
         let name = record_name(id);
         let Some(bytes) = self.reservations.read(&name)? else { return Ok(None) };
-        Reservation::from_bytes(id, &bytes).map(Some).map_err(|source| self.reservations.damaged(&name, source))
+        Reservation::from_bytes(id, &bytes)
+            .map(Some)
+            .map_err(|source| self.reservations.damaged(&name, source))
     }
 }
 
@@ -201,7 +210,7 @@ impl Folder {
 
     /// Opens a file for reading, never through a symbolic link; `None` if there is none. Anything but a
     /// regular file is an error: it was put there by hand.
-    pub(super) fn open_file(&self, name: &str) -> Result<Option<File>, EngineError> {
+    pub(super) fn open_file(&self, name: &str) -> Result<Option<OpenFile>, EngineError> {
         // NONBLOCK: a planted FIFO must not stop the program.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let fd = match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
@@ -212,7 +221,7 @@ impl Folder {
         };
         let stat = rustix::fs::fstat(&fd).map_err(|errno| self.unreadable(name, errno))?;
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => Ok(Some(File::from(fd))),
+            FileType::RegularFile => Ok(Some(OpenFile { file: File::from(fd), stat })),
             other => Err(self.not_a_file(name, other)),
         }
     }
@@ -232,16 +241,18 @@ impl Folder {
         self.read_open(name, &file).map(Some)
     }
 
-    /// Reads an open file of this folder whole.
-    pub(super) fn read_open(&self, name: &str, mut file: &File) -> Result<Vec<u8>, EngineError> {
-        let mut bytes = Vec::with_capacity(1024);
-        file.by_ref()
-            .take(RECORD_BYTES_MAX + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|source| self.unreadable(name, source))?;
-        if bytes.len() as u64 > RECORD_BYTES_MAX {
-            return Err(EngineError::Misplaced { path: self.path_of(name), detail: "it is too large for a record" });
+    /// Reads an open file of this folder whole. Published files never change, so its length at the opening is
+    /// its length: no further call to find its end.
+    pub(super) fn read_open(&self, name: &str, open: &OpenFile) -> Result<Vec<u8>, EngineError> {
+        let length = u64::try_from(open.stat.st_size).unwrap_or(u64::MAX);
+        if length > RECORD_BYTES_MAX {
+            return Err(EngineError::Misplaced {
+                path: self.path_of(name),
+                detail: "it is too large for a record",
+            });
         }
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
+        (&open.file).read_exact(&mut bytes).map_err(|source| self.unreadable(name, source))?;
         Ok(bytes)
     }
 

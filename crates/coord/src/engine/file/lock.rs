@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::layout::{FILE_MODE, Folder, LOCK_NAME, Store, record_name};
+use super::layout::{FILE_MODE, Folder, LOCK_NAME, OpenFile, Store, record_name};
 use super::safeguards::Safeguard;
 use crate::clock::Stopwatch;
 use crate::engine::EngineError;
@@ -60,7 +60,8 @@ impl StoreLock {
             if !lock(folder, LOCK_NAME, &file, &waiting, STORE_WAIT)? {
                 return Err(busy(folder, LOCK_NAME, &file, STORE_WAIT));
             }
-            if still_named(folder, LOCK_NAME, &file)? {
+            let stat = rustix::fs::fstat(&file).map_err(|errno| folder.unreadable(LOCK_NAME, errno))?;
+            if still_named(folder, LOCK_NAME, &stat)? {
                 return Ok(StoreLock { _file: file });
             }
         }
@@ -71,7 +72,7 @@ impl StoreLock {
 #[derive(Debug)]
 #[must_use = "the lock ends when this is dropped"]
 pub(super) struct RecordLock {
-    pub(super) file: File,
+    pub(super) open: OpenFile,
 }
 
 /// What came of an attempt to lock a record.
@@ -95,16 +96,16 @@ impl RecordLock {
         let name = record_name(id);
         let waiting = Stopwatch::start();
         loop {
-            let Some(file) = folder.open_file(&name)? else { return Ok(RecordLocking::Missing) };
+            let Some(open) = folder.open_file(&name)? else { return Ok(RecordLocking::Missing) };
             if !folder.safeguards().keep(Safeguard::RecordLock) {
-                return Ok(RecordLocking::Locked(RecordLock { file }));
+                return Ok(RecordLocking::Locked(RecordLock { open }));
             }
-            if !lock(folder, &name, &file, &waiting, wait)? {
-                return Ok(RecordLocking::Busy(busy(folder, &name, &file, wait)));
+            if !lock(folder, &name, &open.file, &waiting, wait)? {
+                return Ok(RecordLocking::Busy(busy(folder, &name, &open.file, wait)));
             }
             // Somebody may have archived the record, or put another in its place, before the lock was held.
-            if still_named(folder, &name, &file)? {
-                return Ok(RecordLocking::Locked(RecordLock { file }));
+            if still_named(folder, &name, &open.stat)? {
+                return Ok(RecordLocking::Locked(RecordLock { open }));
             }
         }
     }
@@ -135,10 +136,9 @@ fn lock(
 }
 
 /// Whether the name in the folder still leads to the open file.
-fn still_named(folder: &Folder, name: &str, file: &File) -> Result<bool, EngineError> {
-    let open = rustix::fs::fstat(file).map_err(|errno| folder.unreadable(name, errno))?;
+fn still_named(folder: &Folder, name: &str, open: &Stat) -> Result<bool, EngineError> {
     match rustix::fs::statat(folder.fd(), name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(named) => Ok(identity(&named) == identity(&open)),
+        Ok(named) => Ok(identity(&named) == identity(open)),
         Err(Errno::NOENT) => Ok(false),
         Err(errno) => Err(folder.unreadable(name, errno)),
     }

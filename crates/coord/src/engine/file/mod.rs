@@ -13,9 +13,7 @@ use self::publish::{Durability, Staged, Undo};
 pub use self::safeguards::{Safeguard, Safeguards};
 use crate::clock::{Clock, Timestamp};
 use crate::decide::{Candidate, Decision, Notice, Request, decide};
-use crate::engine::{
-    Beat, Beaten, Engine, EngineError, Grant, Listing, ReleaseRequest, Released, Reserved,
-};
+use crate::engine::{Beat, Beaten, Engine, EngineError, Grant, Listing, ReleaseRequest, Released, Reserved};
 use crate::id::ReservationId;
 use crate::lease::{Lease, Mark};
 use crate::record::{Companion, Heartbeat, Release, Reservation, Supersession, to_file_bytes};
@@ -173,9 +171,9 @@ impl<C: Clock> Engine for FileEngine<C> {
         if let Some(mark) = store.superseded.companion::<Supersession>(id)? {
             return Ok(Beaten::Superseded(mark));
         }
-        let bytes = store.reservations.read_open(&name, &lock.file)?;
-        let reservation =
-            Reservation::from_bytes(id, &bytes).map_err(|source| store.reservations.damaged(&name, source))?;
+        let bytes = store.reservations.read_open(&name, &lock.open)?;
+        let reservation = Reservation::from_bytes(id, &bytes)
+            .map_err(|source| store.reservations.damaged(&name, source))?;
         let lease = Lease { heartbeat: heartbeat(&store, id)?, ..Lease::fresh(reservation) };
 
         let now = self.clock.now();
@@ -320,9 +318,7 @@ fn candidates(store: &Store) -> Result<Vec<Candidate>, EngineError> {
     let Listing { leases, damaged } = live(store)?;
     match damaged.into_iter().next() {
         Some(error) => Err(error),
-        None => {
-            Ok(leases.into_iter().map(|lease| Candidate { lease, being_extended: false }).collect())
-        }
+        None => Ok(leases.into_iter().map(|lease| Candidate { lease, being_extended: false }).collect()),
     }
 }
 
@@ -368,7 +364,10 @@ fn renew(
         RecordLocking::Busy(error) => return Err(error),
         RecordLocking::Missing => {
             let detail = "it was removed while it was used";
-            return Err(EngineError::Misplaced { path: store.reservations.path_of(&record_name(id)), detail });
+            return Err(EngineError::Misplaced {
+                path: store.reservations.path_of(&record_name(id)),
+                detail,
+            });
         }
     };
     let mut lease = Lease { heartbeat: heartbeat(store, id)?, ..lease };
@@ -406,7 +405,11 @@ fn write_grant(
         let holder = &lease.reservation.run_id;
         let reason = Some(take_over.reason.clone());
         let release = Release::new(take_over.reservation, Some(holder), &request.run, reason, now);
-        marks.push((&store.releases, take_over.reservation, stage(store, "release", take_over.reservation, &release)?));
+        marks.push((
+            &store.releases,
+            take_over.reservation,
+            stage(store, "release", take_over.reservation, &release)?,
+        ));
     }
     if store.root.safeguards().keep(Safeguard::Supersession) {
         for lease in superseded {
@@ -507,10 +510,11 @@ fn sweep(store: &Store) -> Result<(), EngineError> {
         let beaten = name
             .strip_prefix(HEARTBEAT_PREFIX)
             .and_then(|digits| format!("{}{digits}", ReservationId::PREFIX).parse().ok());
-        let _lock = match beaten.map(|id| RecordLock::acquire(store, id, std::time::Duration::ZERO)).transpose() {
-            Ok(Some(RecordLocking::Busy(_))) => continue,
-            free => free,
-        };
+        let _lock =
+            match beaten.map(|id| RecordLock::acquire(store, id, std::time::Duration::ZERO)).transpose() {
+                Ok(Some(RecordLocking::Busy(_))) => continue,
+                free => free,
+            };
         // What cannot be removed is in nobody's way: only names that are in use matter, and their next user
         // reports it.
         publish::remove(&store.temporary, &name).unwrap_or_default();

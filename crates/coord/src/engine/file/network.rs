@@ -58,8 +58,20 @@ fn network_kind(magic: u32) -> FileSystem {
 /// FUSE file systems that stand for another machine, as the mount table spells their type after `fuse.`.
 #[cfg(target_os = "linux")]
 const NETWORK_FUSE_TYPES: [&str; 14] = [
-    "sshfs", "nfs", "smbnetfs", "rclone", "s3fs", "gcsfuse", "davfs", "davfs2", "curlftpfs", "glusterfs", "juicefs",
-    "ceph-fuse", "mfs", "mount-s3",
+    "sshfs",
+    "nfs",
+    "smbnetfs",
+    "rclone",
+    "s3fs",
+    "gcsfuse",
+    "davfs",
+    "davfs2",
+    "curlftpfs",
+    "glusterfs",
+    "juicefs",
+    "ceph-fuse",
+    "mfs",
+    "mount-s3",
 ];
 
 /// The type of the FUSE mount that `root` lies on, if it is a network one. A mount table that cannot be read

@@ -72,7 +72,8 @@ fn fill(building: &Path, safeguards: Safeguards, now: Timestamp) -> Result<(), E
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(unwritable(error)),
     }
-    let root = Folder::open(building, safeguards)?.ok_or_else(|| unwritable(io::ErrorKind::NotFound.into()))?;
+    let root =
+        Folder::open(building, safeguards)?.ok_or_else(|| unwritable(io::ErrorKind::NotFound.into()))?;
     root.make_rooms()?;
     let store =
         Store::open(building, safeguards)?.ok_or_else(|| unwritable(io::ErrorKind::NotFound.into()))?;

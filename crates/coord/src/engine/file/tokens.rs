@@ -14,9 +14,8 @@ pub(super) fn last(store: &Store) -> Result<Token, EngineError> {
         .root
         .read(TOKEN_NAME)?
         .ok_or_else(|| damaged("the file with the last token is missing; `muse init` makes it again"))?;
-    parse(&bytes).ok_or_else(|| {
-        damaged("it does not hold the last token; remove it, then `muse init` makes it again")
-    })
+    parse(&bytes)
+        .ok_or_else(|| damaged("it does not hold the last token; remove it, then `muse init` makes it again"))
 }
 
 /// The bytes of a token file, read strictly.
@@ -55,9 +54,18 @@ mod tests {
     #[test]
     fn only_digits_and_a_newline_are_a_token() {
         assert_eq!(parse(b"42\n").map(Token::get), Some(42));
-        for junk in
-            [&b""[..], b"\n", b"42", b"0\n", b"-1\n", b"+1\n", b" 1\n", b"1\n\n", b"\xff\n", b"9007199254740992\n"]
-        {
+        for junk in [
+            &b""[..],
+            b"\n",
+            b"42",
+            b"0\n",
+            b"-1\n",
+            b"+1\n",
+            b" 1\n",
+            b"1\n\n",
+            b"\xff\n",
+            b"9007199254740992\n",
+        ] {
             assert_eq!(parse(junk), None, "{junk:?}");
         }
     }
