@@ -228,8 +228,7 @@ fn notices<'a>(
     others: impl Iterator<Item = (usize, &'a Candidate)>,
     now: Timestamp,
 ) -> Vec<Notice> {
-    let is_told =
-        |mode: Mode| request.mode == Mode::Advisory || (mode == Mode::Advisory);
+    let is_told = |mode: Mode| request.mode == Mode::Advisory || (mode == Mode::Advisory);
     let mut notices: Vec<Notice> = others
         .map(|(_, candidate)| candidate)
         .filter(|candidate| is_told(candidate.lease.reservation.mode) && candidate.is_active(now))
@@ -256,9 +255,8 @@ fn overlaps<'a>(
 }
 
 fn sort(overlaps: &mut [Overlap]) {
-    overlaps.sort_by(|one, other| {
-        (&one.address, one.holder.token).cmp(&(&other.address, other.holder.token))
-    });
+    overlaps
+        .sort_by(|one, other| (&one.address, one.holder.token).cmp(&(&other.address, other.holder.token)));
 }
 
 #[cfg(test)]
@@ -335,7 +333,8 @@ mod tests {
 
     #[test]
     fn a_run_is_stopped_neither_by_itself_nor_by_its_ancestors() {
-        let candidates = [held("alice", "a.py", Mode::Exclusive, 1), held("alice/2", "b.py", Mode::Exclusive, 2)];
+        let candidates =
+            [held("alice", "a.py", Mode::Exclusive, 1), held("alice/2", "b.py", Mode::Exclusive, 2)];
         granted(decide(&request("alice", &["a.py", "c.py"], Mode::Exclusive), &candidates, at(1000)));
         granted(decide(&request("alice/1", &["a.py"], Mode::Exclusive), &candidates, at(1000)));
         assert_eq!(
@@ -350,7 +349,8 @@ mod tests {
 
     #[test]
     fn a_repeat_is_a_renewal_until_it_is_superseded() {
-        let candidates = [held("alice", "a.py", Mode::Exclusive, 1), held("alice", "a.py", Mode::Exclusive, 2)];
+        let candidates =
+            [held("alice", "a.py", Mode::Exclusive, 1), held("alice", "a.py", Mode::Exclusive, 2)];
         for now in [1000, 9000] {
             let decision = decide(&request("alice", &["a.py"], Mode::Exclusive), &candidates, at(now));
             assert_eq!(decision, Decision::Renew { candidate: 1, notices: vec![] });

@@ -48,9 +48,7 @@ pub use coordinator::{BeatenAll, Coordinator, Filter};
 pub use decide::{Conflict, Holder, Notice, Overlap, Request, TakeOver};
 pub use engine::file::{FileEngine, Safeguard, Safeguards};
 pub use engine::memory::MemoryEngine;
-pub use engine::{
-    Beat, Beaten, Engine, EngineError, Grant, Listing, Released, ReleaseRequest, Reserved,
-};
+pub use engine::{Beat, Beaten, Engine, EngineError, Grant, Listing, ReleaseRequest, Released, Reserved};
 pub use id::{IdError, ReservationId, RunId, RunIdError, Token};
 pub use lease::{Lease, State};
 pub use record::{Heartbeat, Mode, Operation, Release, Reservation, Supersession, TtlSeconds};

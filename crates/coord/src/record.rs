@@ -407,9 +407,9 @@ fn parse_fields(bytes: &[u8]) -> Result<Map<String, Value>, RecordError> {
     match fields.get("schema_version").and_then(Value::as_u64) {
         Some(found) if found > u64::from(SCHEMA_VERSION) => Err(RecordError::SchemaTooNew { found }),
         Some(1..) => Ok(fields),
-        _ => {
-            Err(RecordError::Malformed(serde_json::Error::custom("it has no `schema_version`, a number from 1")))
-        }
+        _ => Err(RecordError::Malformed(serde_json::Error::custom(
+            "it has no `schema_version`, a number from 1",
+        ))),
     }
 }
 
@@ -488,7 +488,8 @@ mod tests {
 
     #[test]
     fn unknown_fields_are_carried_and_are_part_of_the_id() {
-        let Value::Object(mut fields) = serde_json::to_value(draft().into_reservation().unwrap()).unwrap() else {
+        let Value::Object(mut fields) = serde_json::to_value(draft().into_reservation().unwrap()).unwrap()
+        else {
             unreachable!()
         };
         fields.remove("reservation_id");

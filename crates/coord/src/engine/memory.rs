@@ -6,9 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::clock::{Clock, Timestamp};
 use crate::decide::{Candidate, Decision, Request, decide};
-use crate::engine::{
-    Beat, Beaten, Engine, EngineError, Grant, Listing, ReleaseRequest, Released, Reserved,
-};
+use crate::engine::{Beat, Beaten, Engine, EngineError, Grant, Listing, ReleaseRequest, Released, Reserved};
 use crate::id::{ReservationId, Token};
 use crate::lease::{Lease, Mark, State};
 use crate::record::{RecordError, Release};

@@ -1,0 +1,28 @@
+//! The least that a process does which rewrites a small file atomically: it writes 300 bytes to a temporary
+//! file and renames that over the target. With `sync` before the target, it also syncs file and folder.
+//!
+//! `floor [sync] TARGET`
+
+#![expect(clippy::disallowed_methods, reason = "the floor is what muse does without its rules")]
+
+use std::env;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+fn main() -> io::Result<()> {
+    let mut arguments: Vec<_> = env::args_os().skip(1).collect();
+    let target = PathBuf::from(arguments.pop().ok_or(io::ErrorKind::InvalidInput)?);
+    let sync = arguments.pop().is_some_and(|argument| argument == "sync");
+    let temporary = target.with_extension("tmp");
+    let mut file = File::create(&temporary)?;
+    file.write_all(&[b'x'; 300])?;
+    if sync {
+        file.sync_all()?;
+    }
+    fs::rename(&temporary, &target)?;
+    if sync {
+        File::open(target.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    io::stdout().write_all(b"done\n")
+}
