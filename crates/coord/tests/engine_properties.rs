@@ -1,0 +1,302 @@
+//! The file engine and the memory model are driven with the same random sequences of calls and clock jumps:
+//! every answer and everything they keep has to be equal after each step.
+//!
+//! Nothing is normalised. The two could differ rightly where the clock moves within a call (`already_over`)
+//! or where a record cannot be read (`Mark::Present`); here the clock stands still and every record is whole.
+
+#![expect(clippy::expect_used, reason = "what a helper of a test does not expect fails the test")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use muse_coord::{
+    Address, Beat, Engine, EngineError, FileEngine, Lease, Listing, ManualClock, MemoryEngine, Mode,
+    ReleaseRequest, Request, ReservationId, Reserved, RunId, TakeOver, TtlSeconds,
+};
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::{TestCaseError, TestRunner};
+
+/// How many sequences a run of the tests drives.
+const SEQUENCES: u32 = 10_000;
+/// On how many threads, each with its own sequences.
+const THREADS: u32 = 4;
+/// The longest sequence. Bugs that need more steps than this need a pattern that chance does not find.
+const STEPS_MAX: usize = 14;
+
+const START_SECONDS: i64 = 1_800_000_000;
+
+const RUNS: [&str; 5] = ["alice", "alice/1", "alice/2", "alice/1/x", "bob"];
+
+/// Most of them overlap some of the others.
+const ADDRESSES: [&str; 11] = [
+    "a.py",
+    "a.py::f",
+    "a.py::f.g",
+    "a.py::h",
+    "src/",
+    "src/a.py",
+    "src/a.py::f",
+    "src/b.rs",
+    "src/**/*.py",
+    "*.py",
+    "{lib,src}/?.rs",
+];
+
+/// A reservation that was granted earlier in the sequence, or, once in a while, one that never was.
+#[derive(Clone, Copy, Debug)]
+struct Pick(usize);
+
+#[derive(Clone, Debug)]
+enum Step {
+    Reserve {
+        run: &'static str,
+        addresses: Vec<&'static str>,
+        mode: Mode,
+        ttl: i64,
+        take_over: Option<Pick>,
+    },
+    /// The same run asks for what it was granted, with another lifetime.
+    Repeat {
+        grant: Pick,
+        ttl: i64,
+    },
+    Beat {
+        reservation: Pick,
+        run: &'static str,
+        extension: i64,
+    },
+    /// A beat by the holder.
+    KeepAlive {
+        reservation: Pick,
+        extension: i64,
+    },
+    Release {
+        reservations: Vec<Pick>,
+        run: &'static str,
+        force: bool,
+    },
+    Find {
+        reservation: Pick,
+    },
+    Jump {
+        microseconds: i64,
+    },
+}
+
+fn run() -> impl Strategy<Value = &'static str> {
+    select(&RUNS[..])
+}
+
+fn pick() -> impl Strategy<Value = Pick> {
+    any::<usize>().prop_map(Pick)
+}
+
+/// Few values, so that expiries meet each other and the clock.
+fn seconds() -> impl Strategy<Value = i64> {
+    prop_oneof![8 => select(&[1, 10, 30, 60][..]), 1 => select(&[3600, 31_536_000][..])]
+}
+
+fn jump() -> impl Strategy<Value = i64> {
+    const SECOND: i64 = 1_000_000;
+    prop_oneof![
+        8 => select(&[SECOND, 10 * SECOND, 20 * SECOND, 30 * SECOND, 60 * SECOND][..]),
+        3 => select(&[1, -1, 999, SECOND - 1][..]),
+        4 => select(&[-SECOND, -30 * SECOND, -60 * SECOND, -3600 * SECOND][..]),
+        2 => select(&[3600 * SECOND, 31_536_000 * SECOND, -63_072_000 * SECOND][..]),
+    ]
+}
+
+fn mode() -> impl Strategy<Value = Mode> {
+    prop_oneof![4 => Just(Mode::Exclusive), 2 => Just(Mode::Shared), 1 => Just(Mode::Advisory)]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let addresses = proptest::collection::vec(select(&ADDRESSES[..]), 1..=3);
+    let take_over = prop_oneof![4 => Just(None), 1 => pick().prop_map(Some)];
+    let reserve = (run(), addresses, mode(), seconds(), take_over).prop_map(
+        |(run, addresses, mode, ttl, take_over)| Step::Reserve { run, addresses, mode, ttl, take_over },
+    );
+    let release = (proptest::collection::vec(pick(), 1..=3), run(), any::<bool>())
+        .prop_map(|(reservations, run, force)| Step::Release { reservations, run, force });
+    prop_oneof![
+        8 => reserve,
+        3 => (pick(), seconds()).prop_map(|(grant, ttl)| Step::Repeat { grant, ttl }),
+        3 => (pick(), run(), seconds())
+            .prop_map(|(reservation, run, extension)| Step::Beat { reservation, run, extension }),
+        3 => (pick(), seconds())
+            .prop_map(|(reservation, extension)| Step::KeepAlive { reservation, extension }),
+        2 => release,
+        1 => pick().prop_map(|reservation| Step::Find { reservation }),
+        6 => jump().prop_map(|microseconds| Step::Jump { microseconds }),
+    ]
+}
+
+/// The two engines on one clock, and what was granted so far.
+struct Pair {
+    file: FileEngine<Arc<ManualClock>>,
+    memory: MemoryEngine<Arc<ManualClock>>,
+    clock: Arc<ManualClock>,
+    granted: Vec<(ReservationId, Request)>,
+}
+
+impl Pair {
+    fn new(store: &Path) -> Pair {
+        // The tokens of a store begin at the time when it was made, those of the model at nothing: so it is
+        // made long before all that a sequence can jump back to.
+        let clock = Arc::new(ManualClock::at_seconds(1));
+        let file = FileEngine::new(store, Arc::clone(&clock));
+        file.prepare().expect("a store");
+        clock.advance_seconds(START_SECONDS - 1);
+        Pair { file, memory: MemoryEngine::new(Arc::clone(&clock)), clock, granted: Vec::new() }
+    }
+
+    fn id(&self, pick: Pick) -> ReservationId {
+        let never_granted = ReservationId::from_digest([0; 32]);
+        self.granted.get(pick.0 % (self.granted.len() + 1)).map_or(never_granted, |(id, _)| *id)
+    }
+
+    /// Does one step with both engines, and compares their answers and everything that they keep then.
+    fn take(&mut self, step: &Step) -> Result<(), TestCaseError> {
+        match step {
+            Step::Reserve { run, addresses, mode, ttl, take_over } => {
+                let addresses = addresses.iter().map(|text| address(text)).collect();
+                let mut request = Request::new(run_id(run), addresses, ttl_of(*ttl));
+                request.mode = *mode;
+                request.take_over =
+                    take_over.map(|pick| TakeOver { reservation: self.id(pick), reason: "stuck".to_owned() });
+                self.reserve(request)
+            }
+            Step::Repeat { grant, ttl } => match self.granted.get(grant.0 % (self.granted.len() + 1)) {
+                Some((_, request)) => {
+                    let request = Request { ttl: ttl_of(*ttl), take_over: None, ..request.clone() };
+                    self.reserve(request)
+                }
+                None => Ok(()),
+            },
+            Step::Beat { reservation, run, extension } => {
+                self.beat(self.id(*reservation), run_id(run), *extension)
+            }
+            Step::KeepAlive { reservation, extension } => {
+                match self.granted.get(reservation.0 % (self.granted.len() + 1)) {
+                    Some((id, request)) => self.beat(*id, request.run.clone(), *extension),
+                    None => Ok(()),
+                }
+            }
+            Step::Release { reservations, run, force } => {
+                let request = ReleaseRequest {
+                    reservations: reservations.iter().map(|&pick| self.id(pick)).collect(),
+                    run: run_id(run),
+                    reason: force.then(|| "by force".to_owned()),
+                    force: *force,
+                };
+                let told = |engine: &dyn Engine| {
+                    let answers = told(engine.release(&request))?;
+                    answers
+                        .into_iter()
+                        .map(|(id, answer)| Ok((id, told(answer)?)))
+                        .collect::<Result<Vec<_>, TestCaseError>>()
+                };
+                prop_assert_eq!(told(&self.file)?, told(&self.memory)?);
+                Ok(())
+            }
+            Step::Find { reservation } => {
+                let id = self.id(*reservation);
+                prop_assert_eq!(told(self.file.find(id))?, told(self.memory.find(id))?);
+                Ok(())
+            }
+            Step::Jump { microseconds } => {
+                // No engine is called, so there is nothing new to compare.
+                self.clock.advance_microseconds(*microseconds);
+                return Ok(());
+            }
+        }?;
+        self.compare()
+    }
+
+    fn reserve(&mut self, request: Request) -> Result<(), TestCaseError> {
+        let answer = told(self.file.grant(&request))?;
+        prop_assert_eq!(&answer, &told(self.memory.grant(&request))?);
+        if let Reserved::Granted(grant) = answer
+            && !grant.renewed
+        {
+            self.granted.push((grant.lease.reservation.reservation_id, request));
+        }
+        Ok(())
+    }
+
+    fn beat(&self, reservation: ReservationId, run: RunId, extension: i64) -> Result<(), TestCaseError> {
+        let beat = Beat { reservation, run, extension: ttl_of(extension) };
+        prop_assert_eq!(told(self.file.beat(&beat))?, told(self.memory.beat(&beat))?);
+        Ok(())
+    }
+
+    fn compare(&self) -> Result<(), TestCaseError> {
+        prop_assert_eq!(listed(self.file.live())?, listed(self.memory.live())?);
+        prop_assert_eq!(listed(self.file.history())?, listed(self.memory.history())?);
+        Ok(())
+    }
+}
+
+fn address(text: &str) -> Address {
+    text.parse().expect("an address")
+}
+
+fn run_id(text: &str) -> RunId {
+    RunId::new(text).expect("a run id")
+}
+
+fn ttl_of(seconds: i64) -> TtlSeconds {
+    TtlSeconds::new(seconds).expect("a lifetime")
+}
+
+/// An answer; no call of a sequence may fail.
+fn told<T>(answer: Result<T, EngineError>) -> Result<T, TestCaseError> {
+    answer.map_err(|error| TestCaseError::fail(error.to_string()))
+}
+
+fn listed(listing: Result<Listing, EngineError>) -> Result<Vec<Lease>, TestCaseError> {
+    let Listing { mut leases, damaged } = told(listing)?;
+    prop_assert!(damaged.is_empty(), "{:?}", damaged);
+    leases.sort_by_key(|lease| lease.reservation.token);
+    Ok(leases)
+}
+
+/// Where stores are made: in memory, where that is offered, since thousands of them are synced.
+fn folder() -> tempfile::TempDir {
+    let memory = PathBuf::from("/dev/shm");
+    let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    folder.expect("a folder")
+}
+
+fn drive(sequences: u32) {
+    let folder = folder();
+    let store = folder.path().join("coordination");
+    let config = ProptestConfig { cases: sequences, failure_persistence: None, ..ProptestConfig::default() };
+    let outcome = TestRunner::new(config).run(&proptest::collection::vec(step(), 1..=STEPS_MAX), |steps| {
+        let mut pair = Pair::new(&store);
+        let outcome = steps.iter().enumerate().try_for_each(|(number, step)| {
+            pair.take(step).map_err(|error| match error {
+                TestCaseError::Fail(why) => TestCaseError::fail(format!("step {number}: {why}")),
+                rejected @ TestCaseError::Reject(_) => rejected,
+            })
+        });
+        std::fs::remove_dir_all(&store).expect("the store is removed");
+        outcome
+    });
+    // The message holds the shortest sequence that fails.
+    assert!(outcome.is_ok(), "{}", outcome.expect_err("it is not"));
+}
+
+#[test]
+fn the_file_engine_does_what_the_model_does() {
+    std::thread::scope(|scope| {
+        let drivers: Vec<_> =
+            (0..THREADS).map(|_| scope.spawn(|| drive(SEQUENCES.div_ceil(THREADS)))).collect();
+        for driver in drivers {
+            if let Err(panicked) = driver.join() {
+                std::panic::resume_unwind(panicked);
+            }
+        }
+    });
+}
