@@ -195,7 +195,7 @@ impl Place {
                 });
             }
         }
-        Ok(Self::Nothing { start })
+        Ok(Self::Nothing { start: start.to_owned() })
     }
 }
 
