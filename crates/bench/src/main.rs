@@ -77,6 +77,8 @@ impl Site {
     fn make(programs: &Programs, reservations: usize) -> Outcome<Site> {
         let near = programs.bench.parent().ok_or("this program lies in no folder")?;
         let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(near)?;
+        // So that the store is here and not at the top of the Git repository around the target folder.
+        fs::create_dir(folder.path().join(".muse"))?;
         run(Command::new(&programs.muse).arg("init").current_dir(&folder))?;
         let store = folder.path().join(".muse/coordination");
         let now = SystemClock.now();
