@@ -78,7 +78,13 @@ fn fill(building: &Path, safeguards: Safeguards, now: Timestamp) -> Result<(), E
     let store =
         Store::open(building, safeguards)?.ok_or_else(|| unwritable(io::ErrorKind::NotFound.into()))?;
     let _lock = StoreLock::acquire(&store)?;
-    tokens::start(&store, first_token(now))?;
+    // Another thread, or a process of another container, may build under the same number. If it was faster,
+    // this folder is in its place by now, and tokens were granted from it: they never go back.
+    let mut token = first_token(now);
+    if store.root.holds(TOKEN_NAME)? {
+        token = token.max(tokens::last(&store)?);
+    }
+    tokens::start(&store, token)?;
     store.root.sync()
 }
 
