@@ -7,8 +7,9 @@
 use std::fs::{File, TryLockError};
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::layout::{FILE_MODE, Folder, LOCK_NAME, OpenFile, Store, record_name};
 use super::safeguards::Safeguard;
@@ -45,14 +46,19 @@ impl StoreLock {
         let waiting = Stopwatch::start();
         loop {
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let misplaced = || EngineError::Misplaced {
+                path: folder.path_of(LOCK_NAME),
+                detail: "the lock must be a regular file",
+            };
             let fd = match rustix::fs::openat(folder.fd(), LOCK_NAME, flags, Mode::from_raw_mode(FILE_MODE)) {
                 Ok(fd) => fd,
-                Err(Errno::LOOP | Errno::ISDIR) => {
-                    let detail = "the lock must be a regular file";
-                    return Err(EngineError::Misplaced { path: folder.path_of(LOCK_NAME), detail });
-                }
+                Err(Errno::LOOP | Errno::ISDIR | Errno::NXIO) => return Err(misplaced()),
                 Err(errno) => return Err(folder.unwritable(LOCK_NAME, "open", errno)),
             };
+            let stat = rustix::fs::fstat(&fd).map_err(|errno| folder.unreadable(LOCK_NAME, errno))?;
+            if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+                return Err(misplaced());
+            }
             let file = File::from(fd);
             if !folder.safeguards().keep(Safeguard::StoreLock) {
                 return Ok(StoreLock { _file: file });
@@ -73,6 +79,21 @@ impl StoreLock {
 #[must_use = "the lock ends when this is dropped"]
 pub(super) struct RecordLock {
     pub(super) open: OpenFile,
+}
+
+/// Files that a process may have open besides record locks: what any program has, and a server's connections.
+const OTHER_FILES: u64 = 256;
+
+/// Lets this process hold so many record locks at once: each is an open file, and the limit that processes
+/// start with (1,024 on Linux, 256 on macOS) is far below the one that they may ask for. Where it cannot be
+/// raised, the lock that does not fit fails and says so.
+pub(super) fn allow_record_locks(locks: usize) {
+    let wanted = OTHER_FILES.saturating_add(locks as u64);
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_some_and(|current| current < wanted) {
+        let current = Some(maximum.map_or(wanted, |maximum| wanted.min(maximum)));
+        setrlimit(Resource::Nofile, Rlimit { current, maximum }).unwrap_or_default();
+    }
 }
 
 /// What came of an attempt to lock a record.

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use self::layout::{Folder, Store, record_name};
-use self::lock::{BEAT_WAIT, RIVAL_WAIT, RecordLock, RecordLocking, StoreLock};
+use self::lock::{BEAT_WAIT, RIVAL_WAIT, RecordLock, RecordLocking, StoreLock, allow_record_locks};
 use self::publish::{Durability, Staged, Undo};
 pub use self::safeguards::{Safeguard, Safeguards};
 use crate::clock::{Clock, Timestamp};
@@ -114,6 +114,7 @@ impl<C: Clock> Engine for FileEngine<C> {
                 }
                 Decision::Grant { supersede, notices } => (supersede, notices),
             };
+            allow_record_locks(supersede.len());
             let unlocked = supersede
                 .iter()
                 .copied()
