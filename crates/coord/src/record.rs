@@ -283,7 +283,9 @@ pub enum RecordError {
     #[error("it claims no address")]
     NoAddress,
     /// A newer program wrote it.
-    #[error("it has schema version {found}, and this program knows versions up to {SCHEMA_VERSION}")]
+    #[error(
+        "it has schema version {found}, and this program knows versions up to {SCHEMA_VERSION}: upgrade `muse`"
+    )]
     SchemaTooNew {
         /// The version inside.
         found: u64,
