@@ -102,13 +102,13 @@ impl Store {
         let Some(reservations) = root.room(Room::Reservations)? else {
             return if root.is_empty()? { Ok(None) } else { Err(root.missing(Room::Reservations)) };
         };
-        let room = |room: Room| root.room(room)?.ok_or_else(|| root.missing(room));
+        let open = |room: Room| root.room(room)?.ok_or_else(|| root.missing(room));
         Ok(Some(Store {
             reservations,
-            heartbeats: room(Room::Heartbeats)?,
-            releases: room(Room::Releases)?,
-            superseded: room(Room::Superseded)?,
-            temporary: room(Room::Temporary)?,
+            heartbeats: open(Room::Heartbeats)?,
+            releases: open(Room::Releases)?,
+            superseded: open(Room::Superseded)?,
+            temporary: open(Room::Temporary)?,
             root,
         }))
     }

@@ -4,7 +4,7 @@ use super::layout::Folder;
 use crate::engine::EngineError;
 
 /// Fails when the store lies on a network file system that can be told: NFS, SMB, AFS, Ceph, Lustre, Coda,
-/// BeeGFS, GPFS, and the FUSE file systems that stand for another machine, such as sshfs.
+/// `BeeGFS`, GPFS, and the FUSE file systems that stand for another machine, such as sshfs.
 #[cfg(target_os = "linux")]
 pub(super) fn refuse_network_file_system(root: &Folder) -> Result<(), EngineError> {
     let stat = rustix::fs::fstatfs(root.fd()).map_err(|errno| root.unreadable("", errno))?;
