@@ -55,7 +55,7 @@ pub(crate) struct InitArgs {}
 /// Who runs the command.
 #[derive(Debug, Args)]
 pub(crate) struct Identity {
-    /// The run's id, 1 to 256 characters [env: MUSE_RUN_ID]. `alice/sub-1` descends from `alice`, and is not
+    /// The run's id, 1 to 256 characters [env: `MUSE_RUN_ID`]. `alice/sub-1` descends from `alice`, and is not
     /// stopped by what `alice` holds.
     #[arg(long, value_name = "ID")]
     pub(crate) run_id: Option<OsString>,

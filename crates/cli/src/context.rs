@@ -31,6 +31,7 @@ pub(crate) struct Context {
     safeguards: Safeguards,
 }
 
+#[expect(clippy::unused_self, reason = "whoever asks the process for something has the context at hand")]
 impl Context {
     #[expect(clippy::disallowed_methods, reason = "this is the one caller")]
     pub(crate) fn of_process(safeguards: Safeguards) -> Context {
@@ -156,9 +157,8 @@ struct DiskTree<'a> {
 
 impl Tree for DiskTree<'_> {
     fn entry(&self, segments: &[String]) -> io::Result<Option<Entry>> {
-        let path: PathBuf = std::iter::once(self.top.as_os_str())
-            .chain(segments.iter().map(|segment| segment.as_ref()))
-            .collect();
+        let path: PathBuf =
+            std::iter::once(self.top.as_os_str()).chain(segments.iter().map(AsRef::as_ref)).collect();
         let metadata = match path.symlink_metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             metadata => metadata?,

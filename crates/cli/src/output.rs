@@ -51,10 +51,13 @@ enum Stream {
     Err,
 }
 
+/// Where a line goes, the label before it, and the line.
+type Line = (Stream, Option<(Style, &'static str)>, String);
+
 /// Lines of text, not printed yet.
 #[derive(Debug, Default)]
 pub(crate) struct Screen {
-    lines: Vec<(Stream, Option<(Style, &'static str)>, String)>,
+    lines: Vec<Line>,
 }
 
 impl Screen {
@@ -256,16 +259,37 @@ pub(crate) fn print_parser_message(message: &clap::Error, context: &Context) -> 
             print_report(&Failure::of(CommandError::new(Kind::Usage, usage_sentence(&text))), &[], context)
         };
     }
-    match message.print() {
+    // Only a usage error repeats what was typed, which must not reach the terminal's controls.
+    let printed = match message.kind() {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => message.print(),
+        _ => print_text(&usage_screen(&message.render().to_string())),
+    };
+    match printed {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => exit::INTERNAL,
         _ if is_asked_for => exit::OK,
         _ => exit::USAGE,
     }
 }
 
-/// The parser's message as one sentence: without its label, its usage line, and its line breaks.
+/// A usage error for people.
+fn usage_screen(rendered: &str) -> Screen {
+    let mut screen = Screen::default();
+    for (position, line) in rendered.lines().enumerate() {
+        match line.strip_prefix("error: ") {
+            Some(line) if position == 0 => screen.error(line),
+            _ => screen.status(line),
+        }
+    }
+    screen
+}
+
+/// The parser's message as one sentence: without its label, its usage line, its advice, and its line breaks.
 fn usage_sentence(rendered: &str) -> String {
-    let (said, _) = rendered.split_once("\n\nUsage:").unwrap_or((rendered, ""));
+    let end =
+        ["\n\nUsage:", "\n\nFor more information"].iter().filter_map(|advice| rendered.find(advice)).min();
+    let said = end.map_or(rendered, |end| &rendered[..end]);
     let words: Vec<&str> = said.trim_start_matches("error:").split_whitespace().collect();
     format!("{}: see --help", words.join(" "))
 }
@@ -285,5 +309,7 @@ mod tests {
         let rendered =
             "error: unexpected argument '--x' found\n\n  tip: try '-- --x'\n\nUsage: muse [OPTIONS]\n";
         assert_eq!(usage_sentence(rendered), "unexpected argument '--x' found tip: try '-- --x': see --help");
+        let rendered = "error: invalid value 'x' for '--y'\n\nFor more information, try '--help'.\n";
+        assert_eq!(usage_sentence(rendered), "invalid value 'x' for '--y': see --help");
     }
 }

@@ -102,6 +102,6 @@ mod tests {
     #[test]
     fn words_are_quoted_where_a_shell_needs_it() {
         assert_eq!(shell_word("agent-42"), "agent-42");
-        assert_eq!(shell_word("it's $HOME"), "\"it's \\$HOME\"");
+        assert_eq!(shell_word("it's $HOME"), "\"it's \"'$HOME'");
     }
 }

@@ -21,6 +21,7 @@ pub(crate) enum HeartbeatReport {
 }
 
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names are the contract's")]
 pub(crate) struct Extended {
     status: &'static str,
     reservation_id: ReservationId,

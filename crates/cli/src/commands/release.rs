@@ -37,12 +37,10 @@ impl Report for ReleaseReport {
 
     fn text(&self, screen: &mut Screen) {
         for part in &self.reservations {
+            let done = if part.status == "released" { "released" } else { "already released" };
             match &part.error {
                 Some(error) => screen.error(error),
-                None => {
-                    let done = if part.status == "released" { "released" } else { "already released" };
-                    screen.result(&format!("{done} {}", part.reservation_id));
-                }
+                None => screen.result(&format!("{done} {}", part.reservation_id)),
             }
         }
         if self.reservations.is_empty() {
