@@ -120,11 +120,10 @@ fn remove_unfinished(parent: &Path) -> Result<(), EngineError> {
     for entry in entries {
         let entry = entry.map_err(|source| unwritable(parent.to_path_buf(), source))?;
         if entry.file_name().to_string_lossy().starts_with(BUILDING_PREFIX) {
-            match fs::remove_dir_all(entry.path()) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(unwritable(entry.path(), error));
-                }
-                _ => {}
+            match fs::remove_dir_all(entry.path()).map_err(|error| (error.kind(), error)) {
+                // A live builder removed it, or is still making files in it and will remove it.
+                Ok(()) | Err((io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty, _)) => {}
+                Err((_, error)) => return Err(unwritable(entry.path(), error)),
             }
         }
     }
