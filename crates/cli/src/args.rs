@@ -206,9 +206,15 @@ pub(crate) struct ShowArgs {
 pub(crate) struct GuideArgs {}
 
 /// Play the main job with real processes in a scratch repository, and check every step.
+///
+/// Takes about six seconds and leaves nothing behind. Exit 3: an answer differs from the contract.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  muse demo\n  muse demo --json | jq -r '.steps[].title'")]
-pub(crate) struct DemoArgs {}
+pub(crate) struct DemoArgs {
+    /// Play the agent that gets killed. The demo starts itself with this.
+    #[arg(long, hide = true)]
+    pub(crate) as_agent: bool,
+}
 
 /// Print a completion script.
 #[derive(Debug, Args)]

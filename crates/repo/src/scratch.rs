@@ -56,7 +56,7 @@ pub enum ScratchError {
 }
 
 /// Makes a repository in the folder `main` of `folder`, and a linked worktree in the folder `feature`. Both hold
-/// `files`: plain names and contents, committed once.
+/// `files`: paths with `/` and contents, committed once.
 ///
 /// # Errors
 ///
@@ -67,8 +67,13 @@ pub fn scratch(folder: &Path, files: &[(&str, &str)]) -> Result<Scratch, Scratch
     let (main, linked) = (folder.join(MAIN_BRANCH), folder.join(LINKED_BRANCH));
     for top in [&main, &linked] {
         fs::create_dir(top).map_err(io_error("make", top))?;
-        for (name, content) in files {
-            write(top, name, content.as_bytes())?;
+        for (path, content) in files {
+            let (folder, name) = match path.rsplit_once('/') {
+                Some((folder, name)) => (top.join(folder), name),
+                None => (top.clone(), *path),
+            };
+            fs::create_dir_all(&folder).map_err(io_error("make", &folder))?;
+            write(&folder, name, content.as_bytes())?;
         }
     }
     let index =
@@ -97,16 +102,13 @@ fn commit(top: &Path, files: &[(&str, &str)]) -> Result<Vec<u8>, Box<dyn std::er
     )?
     .to_thread_local();
 
-    let mut entries = files
-        .iter()
-        .map(|(name, content)| {
-            let oid = repository.write_blob(content)?.detach();
-            Ok(Entry { mode: EntryKind::Blob.into(), filename: (*name).into(), oid })
-        })
-        .collect::<Result<Vec<Entry>, gix::Error>>()?;
-    entries.sort();
-    let index = index(&entries, files)?;
-    let tree = repository.write_object(gix::objs::Tree { entries })?.detach();
+    let mut blobs = Vec::with_capacity(files.len());
+    for (path, content) in files {
+        blobs.push(Blob { path, size: content.len(), oid: repository.write_blob(content)?.detach() });
+    }
+    blobs.sort_by_key(|blob| blob.path);
+    let below: Vec<(&str, gix::ObjectId)> = blobs.iter().map(|blob| (blob.path, blob.oid)).collect();
+    let tree = write_tree(&repository, &below)?;
     let author = gix::actor::SignatureRef {
         name: "muse demo".into(),
         email: "demo@example.invalid".into(),
@@ -117,12 +119,44 @@ fn commit(top: &Path, files: &[(&str, &str)]) -> Result<Vec<u8>, Box<dyn std::er
         let name = format!("refs/heads/{branch}");
         repository.commit_as(author, author, name.as_str(), "Bill customers", tree, no_parents)?;
     }
-    Ok(index)
+    Ok(index(&blobs)?)
 }
 
-/// The bytes of an index that holds `entries`, as `gitformat-index(5)` describes version 2. What it says of the
-/// files' times is zero, so that Git compares their contents once and writes the times itself.
-fn index(entries: &[Entry], files: &[(&str, &str)]) -> Result<Vec<u8>, gix::Error> {
+/// A file of the commit.
+struct Blob<'a> {
+    path: &'a str,
+    size: usize,
+    oid: gix::ObjectId,
+}
+
+/// Writes the tree of the files `below` and the trees in it. `below` is sorted by path.
+fn write_tree(
+    repository: &gix::Repository,
+    below: &[(&str, gix::ObjectId)],
+) -> Result<gix::ObjectId, gix::Error> {
+    let folder_of = |path: &str| path.split_once('/').map(|(folder, _)| folder.to_owned());
+    let mut entries = Vec::new();
+    for group in below.chunk_by(|(one, _), (other, _)| {
+        folder_of(one).is_some_and(|folder| Some(folder) == folder_of(other))
+    }) {
+        let (name, kind, oid) = match group {
+            [(path, oid)] if !path.contains('/') => ((*path).to_owned(), EntryKind::Blob, *oid),
+            _ => {
+                let inside: Vec<(&str, gix::ObjectId)> =
+                    group.iter().filter_map(|(path, oid)| Some((path.split_once('/')?.1, *oid))).collect();
+                let folder = folder_of(group[0].0).unwrap_or_default();
+                (folder, EntryKind::Tree, write_tree(repository, &inside)?)
+            }
+        };
+        entries.push(Entry { mode: kind.into(), filename: name.into(), oid });
+    }
+    entries.sort();
+    Ok(repository.write_object(gix::objs::Tree { entries })?.detach())
+}
+
+/// The bytes of an index that holds `blobs`, sorted by path, as `gitformat-index(5)` describes version 2. What it
+/// says of the files' times is zero, so that Git compares their contents once and writes the times itself.
+fn index(blobs: &[Blob<'_>]) -> Result<Vec<u8>, gix::Error> {
     const VERSION: u32 = 2;
     const MODE_OF_FILES: u32 = 0o100_644;
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
@@ -130,20 +164,18 @@ fn index(entries: &[Entry], files: &[(&str, &str)]) -> Result<Vec<u8>, gix::Erro
     let mut bytes = Vec::with_capacity(512);
     bytes.extend(b"DIRC");
     bytes.extend(VERSION.to_be_bytes());
-    bytes.extend(number(entries.len()).to_be_bytes());
-    for entry in entries {
+    bytes.extend(number(blobs.len()).to_be_bytes());
+    for blob in blobs {
         let start = bytes.len();
-        let is_it = |(name, _): &&(&str, &str)| entry.filename == *name;
-        let size = files.iter().find(is_it).map_or(0, |(_, content)| content.len());
         // Two times of two numbers, device, inode, mode, user, group, size.
-        for field in [0, 0, 0, 0, 0, 0, MODE_OF_FILES, 0, 0, number(size)] {
+        for field in [0, 0, 0, 0, 0, 0, MODE_OF_FILES, 0, 0, number(blob.size)] {
             bytes.extend(field.to_be_bytes());
         }
-        bytes.extend(entry.oid.as_slice());
-        // The flags: no stage, and the length of the name.
-        let length = u16::try_from(entry.filename.len()).unwrap_or(u16::MAX).min(0x0FFF);
+        bytes.extend(blob.oid.as_slice());
+        // The flags: no stage, and the length of the path.
+        let length = u16::try_from(blob.path.len()).unwrap_or(u16::MAX).min(0x0FFF);
         bytes.extend(length.to_be_bytes());
-        bytes.extend(entry.filename.iter());
+        bytes.extend(blob.path.bytes());
         // One to eight NULs, up to a multiple of eight.
         bytes.resize(start + (bytes.len() - start) / 8 * 8 + 8, 0);
     }
