@@ -79,7 +79,7 @@ impl Site {
         let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(near)?;
         // So that the store is here and not at the top of the Git repository around the target folder.
         fs::create_dir(folder.path().join(".muse"))?;
-        run(Command::new(&programs.muse).arg("init").current_dir(&folder))?;
+        run(Command::new(&programs.muse).args(["init", "--json"]).current_dir(&folder))?;
         let store = folder.path().join(".muse/coordination");
         let now = SystemClock.now();
         let mut first = None;

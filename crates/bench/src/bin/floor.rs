@@ -22,7 +22,8 @@ fn main() -> io::Result<()> {
     }
     fs::rename(&temporary, &target)?;
     if sync {
-        File::open(target.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+        let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
     }
     io::stdout().write_all(b"done\n")
 }
