@@ -128,9 +128,11 @@ fn next(conflicts: &[Conflict], run: &RunId) -> String {
     let Some(first) = conflicts.first() else { return String::new() };
     let when =
         if wait == 0 { "in a moment".to_owned() } else { format!("in {wait} s or when it is released") };
+    // A value that looks like a flag has to stand in one word with its own.
+    let separator = if run.as_str().starts_with('-') { '=' } else { ' ' };
     format!(
         "work elsewhere and reserve again {when}; only if run `{}` is known to be dead: \
-         muse coord release {} --force --reason TEXT --run-id {}",
+         muse coord release {} --force --reason TEXT --run-id{separator}{}",
         first.holder.run_id,
         first.holder.reservation_id,
         shell_word(run.as_str())
