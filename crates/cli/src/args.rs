@@ -169,7 +169,7 @@ pub(crate) struct ReleaseArgs {
 #[command(after_help = "\
 Examples:
   muse coord list
-  muse coord list --address src/billing.py            who is in the way of this?
+  muse coord list --address src/billing.py  # who is in the way of this?
   muse coord list --run-id agent-42 --json | jq -r '.reservations[].reservation_id'")]
 pub(crate) struct ListArgs {
     /// Only those of this run.

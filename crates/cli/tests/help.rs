@@ -1,0 +1,141 @@
+//! The help texts, as snapshots in `snapshots/`, and their examples.
+//!
+//! `UPDATE=1 cargo test -p muse-cli --test help` writes the snapshots anew; read the difference.
+
+#![expect(clippy::disallowed_methods, reason = "tests write files and read the environment")]
+#![expect(clippy::unwrap_used, reason = "what a helper of a test does not expect fails the test")]
+
+use std::fs;
+use std::path::Path;
+
+mod support;
+
+use support::{ABSENT, Site, names};
+
+/// Every command, and the file of its snapshot.
+const COMMANDS: [(&[&str], &str); 12] = [
+    (&[], "muse"),
+    (&["init"], "muse-init"),
+    (&["coord"], "muse-coord"),
+    (&["coord", "reserve"], "muse-coord-reserve"),
+    (&["coord", "heartbeat"], "muse-coord-heartbeat"),
+    (&["coord", "release"], "muse-coord-release"),
+    (&["coord", "list"], "muse-coord-list"),
+    (&["coord", "show"], "muse-coord-show"),
+    (&["coord", "guide"], "muse-coord-guide"),
+    (&["demo"], "muse-demo"),
+    (&["completions"], "muse-completions"),
+    (&["man"], "muse-man"),
+];
+
+fn help(site: &Site, command: &[&str]) -> String {
+    let answer = site.muse(command).arg("--help").env("COLUMNS", "100").run();
+    assert_eq!((answer.code, &*answer.stderr), (0, ""), "{command:?}");
+    answer.stdout
+}
+
+#[test]
+fn every_help_is_as_its_snapshot() {
+    let site = Site::without_store();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots");
+    let mut expected: Vec<String> = COMMANDS.iter().map(|(_, name)| format!("{name}.txt")).collect();
+    expected.sort();
+    let updates = std::env::var_os("UPDATE").is_some();
+    if updates {
+        fs::create_dir_all(&folder).unwrap();
+    }
+    for (command, name) in COMMANDS {
+        let path = folder.join(format!("{name}.txt"));
+        let now = help(&site, command);
+        if updates {
+            fs::write(&path, &now).unwrap();
+        }
+        let snapshot = fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(now, snapshot, "{name}: if this is meant, run with UPDATE=1 and read the difference");
+    }
+    assert_eq!(names(&folder), expected, "no snapshot of a command that is gone");
+}
+
+#[test]
+fn no_command_is_forgotten() {
+    let site = Site::without_store();
+    let listed = |command: &[&str]| -> Vec<String> {
+        let page = help(&site, command);
+        let Some((_, commands)) = page.split_once("Commands:\n") else { return Vec::new() };
+        let lines = commands.lines().take_while(|line| !line.is_empty());
+        lines.filter_map(|line| line.strip_prefix("  ")?.split(' ').next().map(str::to_owned)).collect()
+    };
+    let mut found = vec![String::new()];
+    for name in listed(&[]).iter().filter(|name| *name != "help") {
+        found.push(name.clone());
+        let below = listed(&[name]);
+        found.extend(below.iter().filter(|below| *below != "help").map(|below| format!("{name} {below}")));
+    }
+    found.sort();
+    let mut known: Vec<String> = COMMANDS.iter().map(|(command, _)| command.join(" ")).collect();
+    known.sort();
+    assert_eq!(found, known);
+}
+
+#[test]
+fn the_help_says_the_same_in_every_way_of_asking() {
+    let site = Site::without_store();
+    for (command, _) in COMMANDS.iter().filter(|(command, _)| !command.is_empty()) {
+        let by_flag = help(&site, command);
+        let by_command = site.muse(&["help"]).args(command).env("COLUMNS", "100").run();
+        assert_eq!((by_command.code, &by_command.stdout), (0, &by_flag));
+        let short = site.muse(command).arg("-h").run();
+        assert_eq!(short.code, 0);
+        assert!(short.stdout.lines().next() == by_flag.lines().next().map(|line| line.trim_end_matches('.')));
+    }
+    for (command, _) in COMMANDS {
+        let page = help(&site, command);
+        for line in page.lines() {
+            assert!(line.chars().count() <= 100, "{command:?}: {line}");
+            assert!(!line.contains('\t'));
+        }
+    }
+}
+
+/// The words of an example, up to a pipe or a redirection, as a shell takes them; `None` for a line of prose.
+fn words(line: &str) -> Option<Vec<String>> {
+    let line = line.strip_prefix("  muse ")?;
+    let mut words = shlex::split(line).unwrap();
+    let end = words.iter().position(|word| word == "|" || word == ">").unwrap_or(words.len());
+    words.truncate(end);
+    for word in &mut words {
+        if word == "sha256:..." {
+            ABSENT.clone_into(word);
+        }
+    }
+    Some(words)
+}
+
+#[test]
+fn every_example_can_be_run() {
+    let site = Site::new();
+    for (command, _) in COMMANDS.iter().filter(|(command, _)| !command.is_empty()) {
+        let page = help(&site, command);
+        if command == &["coord"] {
+            continue; // It only leads to others.
+        }
+        let (_, examples) =
+            page.split_once("Examples:\n").unwrap_or_else(|| unreachable!("no examples: {page}"));
+        let mut count = 0;
+        for line in examples.lines() {
+            let words = words(line).unwrap_or_else(|| unreachable!("not an example: {line:?}"));
+            count += 1;
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            assert!(words.starts_with(command), "an example of another command: {line}");
+            if words == ["demo"] || words.starts_with(&["demo"]) {
+                continue; // It has a test of its own.
+            }
+            // In a folder of its own: a manual page is written where it says.
+            let answer = site.muse(&words).env("HOME", site.path()).run();
+            assert_ne!(answer.code, 2, "{line}: {answer:?}");
+            assert_ne!(answer.code, 1, "{line}: {answer:?}");
+            assert_ne!(answer.code, 3, "{line}: {answer:?}");
+        }
+        assert!(count > 0, "{command:?}");
+    }
+}
