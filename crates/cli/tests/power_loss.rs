@@ -1,0 +1,17 @@
+//! Power lost after every system call, in a strict model of a file system.
+
+#![cfg(target_os = "linux")]
+
+use muse_testkit::operations::Operation;
+use muse_testkit::power_loss::lose_power_everywhere;
+use muse_testkit::{Muse, assert_sound};
+
+#[test]
+fn power_lost_after_any_call() {
+    let muse = Muse::new(env!("CARGO_BIN_EXE_muse"));
+    for operation in Operation::ALL {
+        let report = lose_power_everywhere(&muse, operation);
+        println!("{operation:?}: power lost at {} moments, {} syncs", report.moments, report.syncs);
+        assert_sound!(report.violations);
+    }
+}

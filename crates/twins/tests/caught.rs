@@ -1,0 +1,71 @@
+//! Every protection taken out in turn: the tests that guard it must notice.
+//!
+//! These run the code that the tests of `muse` run, on a program that differs in one protection, and expect
+//! the violation that this protection is there against.
+
+#![cfg(target_os = "linux")]
+
+use muse_testkit::kills::kill_everywhere;
+use muse_testkit::operations::Operation;
+use muse_testkit::pauses::{Ending, Point, late_heartbeat, stopped_heartbeat};
+use muse_testkit::power_loss::lose_power_everywhere;
+use muse_testkit::races::{KINDS, race};
+use muse_testkit::{Muse, assert_caught};
+
+fn without(safeguard: &'static str) -> Muse {
+    Muse::twin(env!("CARGO_BIN_EXE_muse-twin"), safeguard)
+}
+
+#[test]
+fn races_notice_a_missing_store_lock() {
+    // About one round in seven has two winners: a few turns of ten rounds show it, and hundreds always do.
+    let muse = without("StoreLock");
+    let mut rounds = 0;
+    let report = (0..40)
+        .map(|turn| {
+            rounds += 10;
+            race(&muse, KINDS[turn % KINDS.len()], 10)
+        })
+        .find(|report| report.double > 0)
+        .expect("no two were ever granted at once");
+    println!("more than one granted in {} of the last ten of {rounds} rounds", report.double);
+    assert_caught!(report.violations, "grants at once");
+}
+
+#[test]
+fn pauses_notice_a_missing_record_lock() {
+    assert_caught!(stopped_heartbeat(&without("RecordLock"), Point::Checked, Ending::GoesOn), "both hold");
+}
+
+#[test]
+fn kills_notice_records_that_are_written_in_place() {
+    let report = kill_everywhere(&without("Publishing"), Operation::Reserve);
+    assert_caught!(report.violations, "is not whole");
+}
+
+#[test]
+fn power_loss_notices_files_that_are_not_synced() {
+    for operation in [Operation::Reserve, Operation::Supersede, Operation::TakeOver, Operation::Release] {
+        let report = lose_power_everywhere(&without("FileSync"), operation);
+        assert_caught!(report.violations, "may be there with anything in it");
+    }
+}
+
+#[test]
+fn power_loss_notices_folders_that_are_not_synced() {
+    for operation in [Operation::Reserve, Operation::Supersede, Operation::TakeOver, Operation::Release] {
+        let violations = lose_power_everywhere(&without("DirectorySync"), operation).violations;
+        if operation.is_grant() {
+            assert_caught!(violations.clone(), "may be there with a token above the token file's");
+        }
+        if matches!(operation, Operation::Supersede | Operation::TakeOver) {
+            assert_caught!(violations.clone(), "may be there, but");
+        }
+        assert_caught!(violations, "acknowledged, but");
+    }
+}
+
+#[test]
+fn late_heartbeats_notice_a_missing_supersession() {
+    assert_caught!(late_heartbeat(&without("Supersession")), "both hold");
+}
