@@ -1045,6 +1045,43 @@ fn a_reservation_that_is_being_extended_can_be_released_by_force() {
     site.hold("bob", &["a.py"]);
 }
 
+/// Ten seconds of the test are spent waiting, which is the point of it.
+#[test]
+fn every_wait_for_a_lock_ends() {
+    let site = Site::new();
+    let id = site.hold("alice", &["a.py"]);
+    let lock = |path: PathBuf| {
+        let file = File::open(&path).unwrap();
+        file.try_lock().unwrap();
+        (path, file)
+    };
+    let (store_path, store_lock) = lock(site.path("lock"));
+    let (record_path, record_lock) = lock(site.record("reservations", id));
+    let release = ReleaseRequest { reservations: vec![id], run: run_id("alice"), reason: None, force: false };
+    let (granted, released, beaten) = std::thread::scope(|scope| {
+        let granted = scope.spawn(|| site.engine.grant(&request("bob", &["b.py"])).expect_err("busy"));
+        let released = scope.spawn(|| site.engine.release(&release).expect_err("busy"));
+        let beaten = scope.spawn(|| site.beat(id, "alice", 60).expect_err("busy"));
+        (granted.join().unwrap(), released.join().unwrap(), beaten.join().unwrap())
+    });
+    for (error, locked) in [(granted, &store_path), (released, &store_path), (beaten, &record_path)] {
+        match &error {
+            EngineError::Busy { path, holder_pid, waited_seconds: 10 } => {
+                assert_eq!(path, locked);
+                if cfg!(target_os = "linux") {
+                    assert_eq!(*holder_pid, Some(std::process::id()), "{error}");
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    // Readers take no lock.
+    assert_eq!(site.engine.live().unwrap().leases.len(), 1);
+    drop((store_lock, record_lock));
+    site.extend(id, "alice");
+    site.hold("bob", &["b.py"]);
+}
+
 // Threads.
 
 const THREADS: usize = 8;
