@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use muse_coord::{Address, Coordinator, ManualClock, MemoryEngine, Mode, Request, Reserved, RunId, TtlSeconds};
+//! use muse_coord::{Address, Coordinator, ManualClock, MemoryEngine, Request, Reserved, RunId, TtlSeconds};
 //!
 //! let clock = Arc::new(ManualClock::at_seconds(1_800_000_000));
 //! let coordinator = Coordinator::new(MemoryEngine::new(clock.clone()));
@@ -17,10 +17,9 @@
 //!
 //! // Another run is told who is in the way; once the lease has lapsed, it is granted.
 //! request.run = RunId::new("bob")?;
-//! assert!(matches!(coordinator.reserve(&request)?, Reserved::Denied(_)));
+//! assert!(matches!(coordinator.reserve(&request)?, Reserved::Denied { .. }));
 //! clock.advance_seconds(61);
 //! assert!(matches!(coordinator.reserve(&request)?, Reserved::Granted(_)));
-//! # let _ = Mode::Exclusive;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

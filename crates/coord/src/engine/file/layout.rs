@@ -25,7 +25,7 @@ const RECORD_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
 /// Mode of new files and folders, before the umask.
 pub(super) const FILE_MODE: u32 = 0o644;
-const FOLDER_MODE: u32 = 0o777;
+pub(super) const FOLDER_MODE: u32 = 0o777;
 
 /// The file name of the record of `id`.
 pub(super) fn record_name(id: ReservationId) -> String {

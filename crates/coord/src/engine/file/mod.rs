@@ -4,7 +4,8 @@
 //! names. What is here is the order of their steps; `docs/store-format.md` argues why a process killed
 //! between any two of them leaves a store that the next one uses without repair.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
@@ -103,9 +104,9 @@ impl<C: Clock> Engine for FileEngine<C> {
             Target::Elsewhere => return Ok(Reserved::TakeOverElsewhere),
         };
 
-        // Lapsed reservations in the way are locked one after the other, each looked at again once it is:
-        // its holder may have revived it meanwhile. Each turn locks one more, so this comes to an end.
-        let mut locks: Vec<(usize, RecordLock)> = Vec::new();
+        // Lapsed reservations in the way are locked, and each is looked at again once it is: its holder may
+        // have revived it meanwhile. Each turn locks some more, so this comes to an end.
+        let mut locks: HashMap<usize, RecordLock> = HashMap::new();
         loop {
             let (supersede, notices) = match decide(request, &candidates, now) {
                 Decision::Deny { conflicts } => return Ok(Reserved::Denied { conflicts }),
@@ -116,20 +117,22 @@ impl<C: Clock> Engine for FileEngine<C> {
                 Decision::Grant { supersede, notices } => (supersede, notices),
             };
             allow_record_locks(supersede.len());
-            let unlocked = supersede
-                .iter()
-                .copied()
-                .find(|position| !locks.iter().any(|(locked, _)| locked == position));
-            let Some(position) = unlocked else {
+            let locked_before = locks.len();
+            for &position in &supersede {
+                if let Entry::Vacant(lock) = locks.entry(position) {
+                    match lock_lapsed(&store, &mut candidates[position])? {
+                        Some(locked) => lock.insert(locked),
+                        // Being extended right now: this denies the request, whatever the others say.
+                        None => break,
+                    };
+                }
+            }
+            let is_settled = locks.len() == locked_before
+                && supersede.iter().all(|&position| !candidates[position].being_extended);
+            if is_settled {
                 let superseded: Vec<&Lease> =
                     supersede.iter().map(|&position| &candidates[position].lease).collect();
-                let target = request.take_over.as_ref().and_then(|take_over| {
-                    let is_target = |candidate: &&Candidate| {
-                        candidate.lease.reservation.reservation_id == take_over.reservation
-                    };
-                    candidates.iter().find(is_target).map(|candidate| &candidate.lease)
-                });
-                let lease = write_grant(&store, request, &superseded, target, now)?;
+                let lease = write_grant(&store, request, &superseded, taken_over(request, &candidates), now)?;
                 return Ok(Reserved::Granted(Box::new(Grant {
                     lease,
                     renewed: false,
@@ -137,20 +140,6 @@ impl<C: Clock> Engine for FileEngine<C> {
                     superseded: superseded.len(),
                     take_over_was_void: void,
                 })));
-            };
-            let id = candidates[position].lease.reservation.reservation_id;
-            match RecordLock::acquire(&store, id, RIVAL_WAIT)? {
-                RecordLocking::Locked(lock) => {
-                    candidates[position].lease.heartbeat = heartbeat(&store, id)?;
-                    locks.push((position, lock));
-                }
-                RecordLocking::Busy(_) => candidates[position].being_extended = true,
-                RecordLocking::Missing => {
-                    return Err(EngineError::Misplaced {
-                        path: self.record_path(id),
-                        detail: "it was removed while it was used",
-                    });
-                }
             }
             now = self.clock.now();
         }
@@ -382,6 +371,34 @@ fn take_over_target(
         None if store.reservations.holds(&record_name(id))? => Ok(Target::Ended),
         None => Ok(Target::Missing),
     }
+}
+
+/// The held reservation that `request` takes over.
+fn taken_over<'a>(request: &Request, candidates: &'a [Candidate]) -> Option<&'a Lease> {
+    let id = request.take_over.as_ref()?.reservation;
+    candidates.iter().map(|candidate| &candidate.lease).find(|lease| lease.reservation.reservation_id == id)
+}
+
+/// Locks the record of a lapsed reservation and reads its heartbeat again. `None`, and the candidate says so,
+/// when somebody is extending it right now.
+fn lock_lapsed(store: &Store, candidate: &mut Candidate) -> Result<Option<RecordLock>, EngineError> {
+    let id = candidate.lease.reservation.reservation_id;
+    match RecordLock::acquire(store, id, RIVAL_WAIT)? {
+        RecordLocking::Locked(lock) => {
+            candidate.lease.heartbeat = heartbeat(store, id)?;
+            Ok(Some(lock))
+        }
+        RecordLocking::Busy(_) => {
+            candidate.being_extended = true;
+            Ok(None)
+        }
+        RecordLocking::Missing => Err(removed_while_used(store, id)),
+    }
+}
+
+fn removed_while_used(store: &Store, id: ReservationId) -> EngineError {
+    let detail = "it was removed while it was used";
+    EngineError::Misplaced { path: store.reservations.path_of(&record_name(id)), detail }
 }
 
 /// Extends the reservation that `request` repeats.
