@@ -88,13 +88,15 @@ impl From<EngineError> for CommandError {
             EngineError::Damaged { source: RecordError::SchemaTooNew { .. }, .. } => Kind::SchemaTooNew,
             EngineError::Damaged { .. }
             | EngineError::Misplaced { .. }
+            | EngineError::Incomplete { .. }
             | EngineError::Unreadable { .. }
             | EngineError::TokensExhausted { .. } => Kind::StoreDamaged,
             EngineError::Unwritable { .. } => Kind::StoreUnwritable,
             EngineError::Busy { .. } => Kind::StoreBusy,
             EngineError::UnsupportedFileSystem { .. } => Kind::UnsupportedFileSystem,
         };
-        CommandError::new(kind, format!("{error}{}", kind.advice()))
+        let advice = if matches!(error, EngineError::Incomplete { .. }) { "" } else { kind.advice() };
+        CommandError::new(kind, format!("{error}{advice}"))
     }
 }
 

@@ -1,6 +1,8 @@
 //! What several commands return: plain values that serialise to the JSON of `spec/coordination.md`.
 
-use muse_coord::{Address, Lease, Mode, Operation, Reservation, ReservationId, RunId, Timestamp, Token};
+use muse_coord::{
+    Address, Lease, Mode, Operation, Reservation, ReservationId, RunId, State, Timestamp, Token,
+};
 use serde::Serialize;
 
 /// A reservation in a list: as it was granted, and where it stands now.
@@ -27,6 +29,7 @@ pub(crate) struct Row {
 impl Row {
     pub(crate) fn of(lease: &Lease, now: Timestamp) -> Row {
         let reservation: &Reservation = &lease.reservation;
+        let state = lease.state(now);
         Row {
             reservation_id: reservation.reservation_id,
             token: reservation.token,
@@ -38,9 +41,12 @@ impl Row {
             ttl_seconds: reservation.ttl_seconds.get(),
             created_at: reservation.created_at,
             expires_at: reservation.expires_at,
-            state: lease.state(now).as_str(),
+            state: state.as_str(),
             effective_expires_at: lease.effective_expiry(),
-            expires_in_seconds: lease.effective_expiry().seconds_left(now),
+            expires_in_seconds: match state {
+                State::Active => lease.effective_expiry().seconds_left(now),
+                State::Lapsed | State::Superseded | State::Released => 0,
+            },
             last_beat_at: lease.heartbeat.as_ref().map(|heartbeat| heartbeat.last_beat_at),
             age_seconds: now.seconds_since(reservation.created_at),
         }

@@ -70,10 +70,11 @@ impl Report for ShowReport {
         line("operation", row.operation.map_or("-", Operation::as_str));
         line("token", &row.token.to_string());
         line("granted", &format!("{:#} for {}", row.created_at, duration(row.ttl_seconds.into())));
-        line(
-            "expires",
-            &format!("{:#} ({} left)", row.effective_expires_at, duration(row.expires_in_seconds)),
-        );
+        let left = match row.expires_in_seconds {
+            0 => String::new(),
+            seconds => format!(" ({} left)", duration(seconds)),
+        };
+        line("expires", &format!("{:#}{left}", row.effective_expires_at));
         if let Some(heartbeat) = &self.heartbeat {
             line("heartbeat", &format!("{:#} by {}", heartbeat.last_beat_at, heartbeat.run_id));
         }

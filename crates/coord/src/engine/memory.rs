@@ -55,6 +55,8 @@ impl<C: Clock> Engine for MemoryEngine<C> {
                 return Ok(Reserved::TakeOverElsewhere);
             }
         }
+        let plain = Request { take_over: request.take_over.clone().filter(|_| !void), ..request.clone() };
+        let request = &plain;
         let candidates: Vec<Candidate> = contents
             .leases
             .values()
@@ -72,7 +74,7 @@ impl<C: Clock> Engine for MemoryEngine<C> {
                     renewed: true,
                     notices,
                     superseded: 0,
-                    take_over_was_void: false,
+                    take_over_was_void: void,
                 })))
             }
             Decision::Grant { supersede, notices } => {
@@ -88,7 +90,6 @@ impl<C: Clock> Engine for MemoryEngine<C> {
                     }
                 }
                 if let Some(take_over) = &request.take_over
-                    && !void
                     && let Some(target) = contents.leases.get_mut(&take_over.reservation)
                 {
                     target.release = Mark::Read(Release::new(

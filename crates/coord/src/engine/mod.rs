@@ -22,7 +22,9 @@ pub mod memory;
 ///
 /// Every method is atomic against every other one, whichever process or machine calls it, and reads the
 /// clock after whatever makes it so. What a method has reported stays true after a crash of any process at
-/// any instruction; of an operation that did not report, either all or nothing is there.
+/// any instruction; of an operation that did not report, either all or nothing is there. One exception: a
+/// take-over that did not report may have released the reservation without granting the new one, never the
+/// other way round.
 pub trait Engine {
     /// Grants or denies `request`, all of its addresses or none.
     ///
@@ -205,6 +207,14 @@ pub enum EngineError {
         /// The file or folder.
         path: PathBuf,
         /// What is wrong with it.
+        detail: &'static str,
+    },
+    /// A part of the store is missing or has lost its content, and `prepare` (`muse init`) makes it again.
+    #[error("{} {detail}", path.display())]
+    Incomplete {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
         detail: &'static str,
     },
     /// A file cannot be read.

@@ -152,9 +152,9 @@ impl Folder {
     }
 
     fn missing(&self, room: Room) -> EngineError {
-        EngineError::Misplaced {
+        EngineError::Incomplete {
             path: self.path.join(room.folder_name()),
-            detail: "this folder of the store is missing; `muse init` makes it again",
+            detail: "is missing, a folder of the store: what was in it is lost; `muse init` makes it again",
         }
     }
 

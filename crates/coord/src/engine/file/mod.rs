@@ -97,9 +97,13 @@ impl<C: Clock> Engine for FileEngine<C> {
         sweep(&store)?;
         let mut now = self.clock.now();
         let mut candidates = candidates(&store)?;
-        let void = match take_over_target(&store, request, &candidates)? {
-            Target::None | Target::Held => false,
-            Target::Ended => true,
+        let plain;
+        let (request, void) = match take_over_target(&store, request, &candidates)? {
+            Target::None | Target::Held => (request, false),
+            Target::Ended => {
+                plain = Request { take_over: None, ..request.clone() };
+                (&plain, true)
+            }
             Target::Missing => return Ok(Reserved::NothingToTakeOver),
             Target::Elsewhere => return Ok(Reserved::TakeOverElsewhere),
         };
@@ -112,7 +116,7 @@ impl<C: Clock> Engine for FileEngine<C> {
                 Decision::Deny { conflicts } => return Ok(Reserved::Denied { conflicts }),
                 Decision::Renew { candidate, notices } => {
                     let lease = candidates.swap_remove(candidate).lease;
-                    return renew(&store, request, lease, notices, &self.clock);
+                    return renew(&store, request, lease, notices, void, &self.clock);
                 }
                 Decision::Grant { supersede, notices } => (supersede, notices),
             };
@@ -194,15 +198,15 @@ impl<C: Clock> Engine for FileEngine<C> {
         let _lock = StoreLock::acquire(&store)?;
         sweep(&store)?;
         let now = self.clock.now();
-        let mut undo = Undo::default();
+        let mut published = Published::default();
         let mut answers = Vec::with_capacity(request.reservations.len());
         for &id in &request.reservations {
-            answers.push((id, write_release(&store, request, id, now, &mut undo)));
+            answers.push((id, write_release(&store, request, id, now, &mut published)));
         }
-        if answers.iter().any(|(_, answer)| matches!(answer, Ok(Released::Released))) {
+        if !published.staged.is_empty() {
             store.releases.sync()?;
         }
-        undo.keep();
+        published.undo.keep();
         Ok(answers)
     }
 
@@ -407,6 +411,7 @@ fn renew(
     request: &Request,
     lease: Lease,
     notices: Vec<Notice>,
+    take_over_was_void: bool,
     clock: &impl Clock,
 ) -> Result<Reserved, EngineError> {
     let id = lease.reservation.reservation_id;
@@ -430,7 +435,7 @@ fn renew(
         renewed: true,
         notices,
         superseded: 0,
-        take_over_was_void: false,
+        take_over_was_void,
     })))
 }
 
@@ -474,12 +479,12 @@ fn write_grant(
     tokens::publish(store, staged_token)?;
     let mut undo = Undo::default();
     let mut marked: Vec<&Folder> = Vec::new();
-    for (folder, marked_id, staged) in marks {
-        let name = record_name(marked_id);
+    for (folder, marked_id, staged) in &marks {
+        let name = record_name(*marked_id);
         if staged.publish_new(folder, &name)? {
             undo.made(folder, name);
         }
-        if !marked.iter().any(|synced| std::ptr::eq(*synced, folder)) {
+        if !marked.iter().any(|synced| std::ptr::eq(*synced, *folder)) {
             marked.push(folder);
         }
     }
@@ -518,13 +523,20 @@ fn write_heartbeat(store: &Store, heartbeat: &Heartbeat) -> Result<(), EngineErr
     Staged::write(store, temporary, &bytes, Durability::Process)?.publish_over(&store.heartbeats, &name)
 }
 
-/// Releases one reservation; the folder of tombstones is still to be synced.
+/// Tombstones that are published in a folder that is still to be synced.
+#[derive(Default)]
+struct Published<'s> {
+    staged: Vec<Staged<'s>>,
+    undo: Undo<'s>,
+}
+
+/// Releases one reservation.
 fn write_release<'s>(
     store: &'s Store,
     request: &ReleaseRequest,
     id: ReservationId,
     now: Timestamp,
-    undo: &mut Undo<'s>,
+    published: &mut Published<'s>,
 ) -> Result<Released, EngineError> {
     let name = record_name(id);
     if store.releases.holds(&name)? {
@@ -544,8 +556,10 @@ fn write_release<'s>(
         return Ok(Released::NotHolder { holder: holder.clone() });
     }
     let release = Release::new(id, holder.as_ref(), &request.run, request.reason.clone(), now);
-    if stage(store, "release", id, &release)?.publish_new(&store.releases, &name)? {
-        undo.made(&store.releases, name);
+    let staged = stage(store, "release", id, &release)?;
+    if staged.publish_new(&store.releases, &name)? {
+        published.undo.made(&store.releases, name);
+        published.staged.push(staged);
         Ok(Released::Released)
     } else {
         Ok(Released::AlreadyReleased)
@@ -554,9 +568,17 @@ fn write_release<'s>(
 
 /// Takes away what killed processes left in the folder of temporary files. The caller holds the store's lock,
 /// so whatever is not a heartbeat's is dead; a heartbeat's is dead when its record's lock is free.
+///
+/// A writer that was killed may have published a name that is not on the disk yet, which this process is about
+/// to rely on: the folders are synced before the sign of it is removed.
 fn sweep(store: &Store) -> Result<(), EngineError> {
     let mut left = Vec::new();
     store.temporary.for_each_entry(|name, _| left.push(name.to_owned()))?;
+    if left.iter().any(|name| !name.starts_with(HEARTBEAT_PREFIX)) {
+        for folder in [&store.root, &store.releases, &store.superseded, &store.reservations] {
+            folder.sync()?;
+        }
+    }
     for name in left {
         let beaten = name
             .strip_prefix(HEARTBEAT_PREFIX)

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use tempfile::Builder;
 
-use super::layout::{FOLDER_MODE, Folder, Store, TOKEN_NAME};
+use super::layout::{FOLDER_MODE, Folder, Store, TOKEN_NAME, record_name};
 use super::lock::StoreLock;
 use super::publish;
 use super::safeguards::Safeguards;
@@ -28,6 +28,7 @@ pub(super) fn prepare(path: &Path, safeguards: Safeguards, now: Timestamp) -> Re
     match Folder::open(path, safeguards)? {
         Some(root) if !root.is_empty()? => {
             complete(&root, path, safeguards, now)?;
+            remove_unfinished(path.parent().unwrap_or(path));
             Ok(false)
         }
         _ => {
@@ -55,7 +56,7 @@ fn build(parent: &Path, path: &Path, safeguards: Safeguards, now: Timestamp) -> 
         Ok(()) => {
             // It is in its place, and nothing is left to be removed.
             let _moved = building.keep();
-            remove_unfinished(parent)?;
+            remove_unfinished(parent);
             if let Some(parent) = Folder::open(parent, safeguards)? {
                 parent.sync()?;
             }
@@ -94,8 +95,12 @@ fn complete(root: &Folder, path: &Path, safeguards: Safeguards, now: Timestamp) 
     let (names, _) = store.reservations.names()?;
     let mut last = first_token(now);
     for id in names {
-        if let Some(reservation) = store.reservation(id)? {
-            last = last.max(reservation.token);
+        match store.reservation(id) {
+            Ok(Some(reservation)) => last = last.max(reservation.token),
+            Ok(None) => {}
+            // A coordinator released it because nobody can read it: the clock speaks for its token.
+            Err(_) if store.releases.holds(&record_name(id))? => {}
+            Err(error) => return Err(error),
         }
     }
     tokens::start(&store, last)
@@ -105,18 +110,13 @@ fn first_token(now: Timestamp) -> Token {
     Token::next(None, now.milliseconds_since_1970()).unwrap_or(Token::FIRST)
 }
 
-/// Removes what killed builders left. A live one finds the finished store instead of its own.
-fn remove_unfinished(parent: &Path) -> Result<(), EngineError> {
-    let unreadable = |source| unwritable(parent, "clean", source);
-    for entry in fs::read_dir(parent).map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
+/// Removes what killed builders left. A live one finds the finished store instead of its own. What cannot be
+/// removed is in nobody's way.
+fn remove_unfinished(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
         if entry.file_name().to_string_lossy().starts_with(BUILDING_PREFIX) {
-            match fs::remove_dir_all(entry.path()).map_err(|error| (error.kind(), error)) {
-                // A live builder removed it, or is still making files in it and will remove it.
-                Ok(()) | Err((io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty, _)) => {}
-                Err((_, error)) => return Err(unwritable(&entry.path(), "clean", error)),
-            }
+            fs::remove_dir_all(entry.path()).unwrap_or_default();
         }
     }
-    Ok(())
 }

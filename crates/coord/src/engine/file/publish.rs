@@ -60,8 +60,11 @@ impl<'s> Staged<'s> {
     }
 
     /// Gives the file its name in `folder` unless that is taken: `false` then, and nothing was changed.
+    ///
+    /// The temporary name stays until `self` is dropped, which has to come after the folder is synced: one that
+    /// is found later tells the next writer that a name may not be on the disk yet.
     #[expect(clippy::disallowed_methods, reason = "this is the one caller")]
-    pub(super) fn publish_new(self, folder: &Folder, name: &str) -> Result<bool, EngineError> {
+    pub(super) fn publish_new(&self, folder: &Folder, name: &str) -> Result<bool, EngineError> {
         if !folder.safeguards().keep(Safeguard::Publishing) {
             return self.write_in_place(folder, name);
         }
@@ -84,7 +87,7 @@ impl<'s> Staged<'s> {
     }
 
     /// What the negative twin of the protocol does: the record can be seen while it is being written.
-    fn write_in_place(self, folder: &Folder, name: &str) -> Result<bool, EngineError> {
+    fn write_in_place(&self, folder: &Folder, name: &str) -> Result<bool, EngineError> {
         let bytes = self.store.temporary.read(&self.name)?.unwrap_or_default();
         let mut file = match create(folder, name) {
             Err(Errno::EXIST) => return Ok(false),

@@ -9,13 +9,14 @@ use crate::id::Token;
 /// Reads the last token. A file that is missing or holds anything else fails: to grant without it could
 /// grant an old token again.
 pub(super) fn last(store: &Store) -> Result<Token, EngineError> {
-    let damaged = |detail| EngineError::Misplaced { path: store.root.path_of(TOKEN_NAME), detail };
+    let incomplete = |detail| EngineError::Incomplete { path: store.root.path_of(TOKEN_NAME), detail };
     let bytes = store
         .root
         .read(TOKEN_NAME)?
-        .ok_or_else(|| damaged("the file with the last token is missing; `muse init` makes it again"))?;
-    parse(&bytes)
-        .ok_or_else(|| damaged("it does not hold the last token; remove it, then `muse init` makes it again"))
+        .ok_or_else(|| incomplete("is missing, the file with the last token: `muse init` makes it again"))?;
+    parse(&bytes).ok_or_else(|| {
+        incomplete("is damaged, it does not hold the last token: remove it, then `muse init` makes it again")
+    })
 }
 
 /// The bytes of a token file, read strictly.
