@@ -25,6 +25,8 @@ pub(crate) struct Context {
     pub(crate) arguments: Vec<OsString>,
     /// Whether the answer is to be one JSON object.
     pub(crate) json: bool,
+    /// Whether a terminal, if it is one, may be coloured.
+    pub(crate) colour: bool,
     stopwatch: Stopwatch,
     run_id: Option<OsString>,
     root: Option<PathBuf>,
@@ -40,6 +42,7 @@ impl Context {
         let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
         Context {
             json: asks_for_json(&arguments),
+            colour: variable("NO_COLOR").is_none() && variable("TERM").is_some_and(|term| term != "dumb"),
             arguments,
             stopwatch,
             run_id: variable(RUN_ID_VARIABLE),
@@ -187,7 +190,7 @@ fn asks_for_json(arguments: &[OsString]) -> bool {
         .iter()
         .skip(1)
         .map_while(|argument| argument.to_str().map_or(Some(""), |text| (text != "--").then_some(text)))
-        .any(|text| text == "--json" || is_short_flags(text))
+        .any(|text| text == "--json" || text.starts_with("--json=") || is_short_flags(text))
 }
 
 #[cfg(test)]
@@ -200,6 +203,7 @@ mod tests {
         assert!(asks("muse coord list --json"));
         assert!(asks("muse -j coord list"));
         assert!(asks("muse coord list -hj"));
+        assert!(asks("muse coord list --json=yes"));
         assert!(!asks("muse coord list"));
         assert!(!asks("muse coord reserve -- --json -j"));
         assert!(!asks("muse coord list -x --jsonx json"));

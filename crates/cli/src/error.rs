@@ -51,22 +51,25 @@ impl Kind {
             Kind::Internal => ("internal", exit::INTERNAL),
         }
     }
+}
 
-    /// What to do about it, where the message does not say it yet.
-    const fn advice(self) -> &'static str {
-        match self {
-            Kind::StoreDamaged => {
-                ": put it right or move it out of the store (a record nobody can read: \
-                 `muse coord release ID --run-id ID --reason TEXT --force`), then try again"
-            }
-            Kind::StoreUnwritable => ": check its permissions and the space left, then try again",
-            Kind::StoreBusy => ": try again; if that process is stopped, continue or end it",
-            Kind::UnsupportedFileSystem => {
-                ": keep the repository on a local disk, or wait for the distributed engine"
-            }
-            Kind::SchemaTooNew => ": upgrade muse",
-            _ => "",
+/// What to do about an engine's error, where its message does not say it yet.
+const fn advice(error: &EngineError) -> &'static str {
+    match error {
+        EngineError::Incomplete { .. }
+        | EngineError::Damaged { source: RecordError::SchemaTooNew { .. }, .. } => "",
+        EngineError::Damaged { .. } => {
+            ": put it right, or take it out of the way with \
+             `muse coord release RESERVATION_ID --run-id ID --force --reason TEXT`, then try again"
         }
+        EngineError::Misplaced { .. } => ": put it right or move it out of the store, then try again",
+        EngineError::Unreadable { .. } => ": check its permissions and the disk, then try again",
+        EngineError::Unwritable { .. } => ": check its permissions and the space left, then try again",
+        EngineError::Busy { .. } => ": try again; if that process is stopped, continue or end it",
+        EngineError::UnsupportedFileSystem { .. } => {
+            ": keep the repository on a local disk, or wait for the distributed engine"
+        }
+        EngineError::TokensExhausted { .. } => ": remove it, then `muse init` makes it again",
     }
 }
 
@@ -95,8 +98,7 @@ impl From<EngineError> for CommandError {
             EngineError::Busy { .. } => Kind::StoreBusy,
             EngineError::UnsupportedFileSystem { .. } => Kind::UnsupportedFileSystem,
         };
-        let advice = if matches!(error, EngineError::Incomplete { .. }) { "" } else { kind.advice() };
-        CommandError::new(kind, format!("{error}{advice}"))
+        CommandError::new(kind, format!("{error}{}", advice(&error)))
     }
 }
 

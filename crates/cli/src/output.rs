@@ -5,7 +5,8 @@
 
 use std::io::{self, Write};
 
-use anstream::AutoStream;
+use anstream::stream::RawStream;
+use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use clap::error::ErrorKind;
 use serde::Serialize;
@@ -164,7 +165,7 @@ fn print_report<R: Report>(report: &R, warnings: &[String], context: &Context) -
             screen.warning(warning);
         }
         report.text(&mut screen);
-        print_text(&screen)
+        print_text(&screen, context)
     };
     match printed {
         Ok(()) => exit_code,
@@ -175,7 +176,7 @@ fn print_report<R: Report>(report: &R, warnings: &[String], context: &Context) -
             let mut screen = Screen::default();
             screen.error(&format!("the answer cannot be printed ({error}); {done}"));
             // There is nobody left to tell if this fails too; the exit code does.
-            print_to_stderr(&screen).unwrap_or_default();
+            print_to_stderr(&screen, context).unwrap_or_default();
             exit::INTERNAL
         }
     }
@@ -190,17 +191,24 @@ fn print_json(document: &impl Serialize) -> io::Result<()> {
     stdout.flush()
 }
 
-fn print_text(screen: &Screen) -> io::Result<()> {
-    let mut stdout = io::BufWriter::new(AutoStream::auto(io::stdout().lock()));
+fn print_text(screen: &Screen, context: &Context) -> io::Result<()> {
+    let mut stdout = io::BufWriter::new(coloured(io::stdout().lock(), context));
     screen.print(Stream::Out, &mut stdout)?;
-    print_to_stderr(screen)
+    print_to_stderr(screen, context)
 }
 
-fn print_to_stderr(screen: &Screen) -> io::Result<()> {
+/// The stream, without colours unless it is a terminal that takes them.
+pub(crate) fn coloured<S: RawStream>(stream: S, context: &Context) -> AutoStream<S> {
+    let choice =
+        if context.colour && stream.is_terminal() { ColorChoice::Always } else { ColorChoice::Never };
+    AutoStream::new(stream, choice)
+}
+
+fn print_to_stderr(screen: &Screen, context: &Context) -> io::Result<()> {
     if !screen.lines.iter().any(|(stream, ..)| *stream == Stream::Err) {
         return Ok(());
     }
-    screen.print(Stream::Err, &mut AutoStream::auto(io::stderr().lock()))
+    screen.print(Stream::Err, &mut coloured(io::stderr().lock(), context))
 }
 
 /// A failure as a report.
@@ -263,13 +271,23 @@ pub(crate) fn print_parser_message(message: &clap::Error, context: &Context) -> 
     let printed = match message.kind() {
         ErrorKind::DisplayHelp
         | ErrorKind::DisplayVersion
-        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => message.print(),
-        _ => print_text(&usage_screen(&message.render().to_string())),
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => print_help(message, context),
+        _ => print_text(&usage_screen(&message.render().to_string()), context),
     };
     match printed {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => exit::INTERNAL,
         _ if is_asked_for => exit::OK,
         _ => exit::USAGE,
+    }
+}
+
+fn print_help(message: &clap::Error, context: &Context) -> io::Result<()> {
+    let help = message.render();
+    if message.use_stderr() {
+        write!(coloured(io::stderr().lock(), context), "{}", help.ansi())
+    } else {
+        let mut stdout = coloured(io::stdout().lock(), context);
+        write!(stdout, "{}", help.ansi()).and_then(|()| stdout.flush())
     }
 }
 

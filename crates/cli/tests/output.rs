@@ -35,6 +35,7 @@ fn no_colour_into_a_pipe() {
         &[("TERM", "dumb")],
         &[("NO_COLOR", "1"), ("TERM", "xterm")],
         &[("CLICOLOR", "1"), ("TERM", "xterm")],
+        &[("CLICOLOR_FORCE", "1"), ("TERM", "xterm")],
     ] {
         let site = Site::new();
         let held = site.reserve("alice", "a.py", &[]);
@@ -104,6 +105,7 @@ fn no_colour_on_a_terminal_that_does_not_want_it() {
     let held = site.reserve("alice", "a.py", &[]);
     for environment in [
         &[("TERM", "dumb")][..],
+        &[("TERM", "dumb"), ("CI", "1"), ("CLICOLOR", "1")],
         &[("TERM", "xterm-256color"), ("NO_COLOR", "1")],
         &[("TERM", "dumb"), ("NO_COLOR", "1")],
     ] {

@@ -5,7 +5,9 @@
 //! know are carried along and are part of that content; a higher schema version is refused, because a field
 //! that changes the meaning of the others would go unseen.
 
-use serde::de::{DeserializeOwned, Error as _};
+use std::fmt;
+
+use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -284,7 +286,7 @@ pub enum RecordError {
     NoAddress,
     /// A newer program wrote it.
     #[error(
-        "it has schema version {found}, and this program knows versions up to {SCHEMA_VERSION}: upgrade `muse`"
+        "it has schema version {found}, and this program knows versions up to {SCHEMA_VERSION}: upgrade muse"
     )]
     SchemaTooNew {
         /// The version inside.
@@ -405,13 +407,44 @@ pub fn to_file_bytes(record: &impl Serialize) -> Result<Vec<u8>, RecordError> {
 
 /// The fields of a record of a schema version that this program knows.
 fn parse_fields(bytes: &[u8]) -> Result<Map<String, Value>, RecordError> {
-    let fields: Map<String, Value> = serde_json::from_slice(bytes).map_err(RecordError::Malformed)?;
+    let UniqueFields(fields) = serde_json::from_slice(bytes).map_err(RecordError::Malformed)?;
     match fields.get("schema_version").and_then(Value::as_u64) {
         Some(found) if found > u64::from(SCHEMA_VERSION) => Err(RecordError::SchemaTooNew { found }),
         Some(1..) => Ok(fields),
         _ => Err(RecordError::Malformed(serde_json::Error::custom(
             "it has no `schema_version`, a number from 1",
         ))),
+    }
+}
+
+/// The fields of an object, each of which stands once. RFC 8785 has no canonical form of others (RFC 7493,
+/// section 2.3), and of two values under one name another reader could take the other.
+struct UniqueFields(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for UniqueFields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<UniqueFields, D::Error> {
+        struct Fields;
+
+        impl<'de> Visitor<'de> for Fields {
+            type Value = UniqueFields;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a record")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<UniqueFields, A::Error> {
+                let mut fields = Map::new();
+                while let Some((name, value)) = entries.next_entry::<String, Value>()? {
+                    if fields.contains_key(&name) {
+                        return Err(A::Error::custom(format_args!("the field `{name}` stands twice")));
+                    }
+                    fields.insert(name, value);
+                }
+                Ok(UniqueFields(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Fields)
     }
 }
 
@@ -499,6 +532,10 @@ mod tests {
         }
         let newer = with_field(&bytes, "schema_version", 2.into());
         assert!(matches!(Reservation::from_bytes(id, &newer), Err(RecordError::SchemaTooNew { found: 2 })));
+        // Of two values under one name, the last would match the id.
+        let twice = String::from_utf8(bytes.clone()).unwrap().replacen('{', r#"{"run_id":"mallory","#, 1);
+        let error = Reservation::from_bytes(id, twice.as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("`run_id` stands twice"), "{error}");
         for junk in [&b"[]"[..], b"null", b"{}", b"\xff", b"{\"schema_version\":0}"] {
             assert!(Reservation::from_bytes(id, junk).is_err());
         }

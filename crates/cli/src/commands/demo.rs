@@ -23,7 +23,7 @@ use crate::args::DemoArgs;
 use crate::context::Context;
 use crate::error::{CommandError, Kind};
 use crate::exit;
-use crate::output::{Answer, Report, Screen, one_line};
+use crate::output::{Answer, Report, Screen, coloured, one_line};
 use crate::report::shell_word;
 
 /// What the agents change.
@@ -130,7 +130,11 @@ pub(crate) fn run(args: &DemoArgs, context: &Context) -> Result<Answer<DemoRepor
     let mut stage = Stage {
         muse,
         scratch,
-        voice: Voice { is_open: !context.json, title: String::new() },
+        voice: Voice {
+            is_open: !context.json,
+            title: String::new(),
+            stdout: coloured(io::stdout(), context),
+        },
         steps: Vec::new(),
     };
     let played = play(&mut stage);
@@ -474,6 +478,7 @@ struct Voice {
     /// Whether anybody listens: with `--json` nobody does, nor once the pipe is closed.
     is_open: bool,
     title: String,
+    stdout: AutoStream<io::Stdout>,
 }
 
 impl Voice {
@@ -502,7 +507,7 @@ impl Voice {
         if !self.is_open {
             return Ok(());
         }
-        let mut stdout = AutoStream::auto(io::stdout().lock());
+        let stdout = &mut self.stdout;
         match writeln!(stdout, "{style}{}{style:#}", one_line(line)).and_then(|()| stdout.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.is_open = false,
             Err(error) => return Err(Difference::cannot("print the story")(error)),

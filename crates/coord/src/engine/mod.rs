@@ -194,7 +194,11 @@ pub struct Listing {
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// A record is not what its name promises.
-    #[error("{} is damaged: {source}", path.display())]
+    #[error(
+        "{} is {}: {source}",
+        path.display(),
+        if matches!(source, RecordError::SchemaTooNew { .. }) { "too new" } else { "damaged" }
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
