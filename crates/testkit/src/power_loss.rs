@@ -9,7 +9,7 @@
 //!   `mkdirat`), is durable once that folder was synced after the change. Until then a power loss may leave
 //!   the name as it was or as it became, each change by itself and in any order: a rename across folders may
 //!   be there in one of them and not in the other. Syncing a file does not make its name durable.
-//! - Everything that was there when the process started is durable.
+//! - Everything that was there when the first process started is durable.
 //!
 //! Real file systems promise more; none promises less. After every call, and at the moment of the answer, the
 //! model knows for each name what it *may* lead to after a power loss, and asks:
@@ -31,7 +31,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::operations::{Operation, Ready};
-use crate::strace::{Call, trace};
+use crate::strace::{Call, Trace, trace, trace_killed};
 use crate::{Muse, Violations};
 
 /// Calls that change files, or where descriptors lead, in ways that the model does not know.
@@ -81,30 +81,39 @@ pub fn lose_power_everywhere(muse: &Muse, operation: Operation) -> PowerReport {
     assert!(traced.answer.is_ok(), "{operation:?}: {}", traced.answer.brief());
 
     let mut report = PowerReport::default();
-    let mut seen = BTreeSet::new();
-    let mut answered = false;
-    for (position, call) in traced.calls.iter().enumerate().skip(traced.loading) {
-        if call.result < 0 {
+    model.follow(&ready, &traced, &format!("{operation:?}"), &mut report);
+    model.assert_like_disk(&top);
+    report
+}
+
+/// Kills `operation` on entering each call that changes the file system, carries it out again, and imagines a
+/// power loss after each call and at the answer of this second process: what the killed one left behind
+/// unsynced is as little durable as what the second one has not synced, and yet the second one may rely on it.
+pub fn lose_power_after_a_kill(muse: &Muse, operation: Operation) -> PowerReport {
+    let ready = Ready::make(muse, operation);
+    let untouched = trace(muse, ready.scratch.copy().path(), &ready.arguments);
+    let mut report = PowerReport::default();
+    for call in untouched.calls.iter().skip(untouched.loading) {
+        if !call.is_change() && call.name != "close" {
             continue;
         }
-        model.replay(call);
-        report.moments += 1;
-        report.syncs += usize::from(call.name == "fsync" || call.name == "fdatasync");
-        let mut wrong = model.store_violations(&ready);
-        if call.name == "write" && call.number(0) == 1 {
-            answered = true;
-            wrong.extend(model.answer_violations(&ready, &traced.answer.json));
+        let scratch = ready.scratch.copy();
+        let top = scratch.path().canonicalize().expect("the scratch folder is there");
+        let mut model = Model::of(&top);
+        let place = format!("{operation:?} after one that was killed at {} {}", call.name, call.occurrence);
+
+        let killed = trace_killed(muse, &top, call, &ready.arguments);
+        assert!(killed.answer.signal.is_some(), "{place}: {}", killed.answer.brief());
+        for call in killed.calls.iter().skip(killed.loading).filter(|call| call.result >= 0) {
+            model.replay(call);
         }
-        for what in wrong {
-            // One mistake is seen after every later call too: the first is enough.
-            if seen.insert(what.clone()) {
-                let after = format!("{operation:?}, power lost after call {} ({})", position + 1, call.name);
-                report.violations.push(format!("{after}: {what}"));
-            }
-        }
+        model.handles.clear();
+        model.assert_like_disk(&top);
+        let traced = trace(muse, &top, &ready.arguments);
+        assert!(traced.answer.is_ok(), "{place}: {}", traced.answer.brief());
+        model.follow(&ready, &traced, &place, &mut report);
+        model.assert_like_disk(&top);
     }
-    assert!(answered, "{operation:?} gave no answer");
-    model.assert_like_disk(&top);
     report
 }
 
@@ -181,6 +190,33 @@ impl Model {
             self.nodes.push(Kind::File { content, is_synced: true });
         }
         node
+    }
+
+    /// Replays a process that came to its end, and imagines a power loss after each of its calls.
+    fn follow(&mut self, ready: &Ready, traced: &Trace, place: &str, report: &mut PowerReport) {
+        let mut seen = BTreeSet::new();
+        let mut answered = false;
+        for (position, call) in traced.calls.iter().enumerate().skip(traced.loading) {
+            if call.result < 0 {
+                continue;
+            }
+            self.replay(call);
+            report.moments += 1;
+            report.syncs += usize::from(call.name == "fsync" || call.name == "fdatasync");
+            let mut wrong = self.store_violations(ready);
+            if call.name == "write" && call.number(0) == 1 {
+                answered = true;
+                wrong.extend(self.answer_violations(ready, &traced.answer.json));
+            }
+            for what in wrong {
+                // One mistake is seen after every later call too: the first is enough.
+                if seen.insert(what.clone()) {
+                    let after = format!("{place}, power lost after call {} ({})", position + 1, call.name);
+                    report.violations.push(format!("{after}: {what}"));
+                }
+            }
+        }
+        assert!(answered, "{place}: no answer");
     }
 
     fn folder(&mut self, node: Node) -> &mut Folder {

@@ -102,10 +102,20 @@ pub fn need_strace() {
 
 /// Runs muse and writes down every system call of it.
 pub fn trace(muse: &Muse, repository: &Path, arguments: &[String]) -> Trace {
+    traced(muse, repository, &[], arguments)
+}
+
+/// As [`trace`], and kills muse on entering `call`.
+pub fn trace_killed(muse: &Muse, repository: &Path, call: &Call, arguments: &[String]) -> Trace {
+    let injection = format!("inject={}:signal=SIGKILL:when={}", call.name, call.occurrence);
+    traced(muse, repository, &["-e", &injection], arguments)
+}
+
+fn traced(muse: &Muse, repository: &Path, options: &[&str], arguments: &[String]) -> Trace {
     need_strace();
     let log = NamedTempFile::new().expect("a temporary file can be made");
-    let wrapper = wrapper(log.path(), &["-xx", "-s", STRING_BYTES]);
-    let answer = muse.start(repository, &wrapper, arguments).finish();
+    let options = [&["-xx", "-s", STRING_BYTES], options].concat();
+    let answer = muse.start(repository, &wrapper(log.path(), &options), arguments).finish();
     let text = fs::read_to_string(log.path()).expect("strace writes its log");
     let calls = parse(&text);
     let loading = calls.iter().position(|call| call.name == "getcwd").unwrap_or(0);
@@ -184,14 +194,19 @@ fn parse(log: &str) -> Vec<Call> {
         if rest.starts_with("---") || rest.starts_with("+++") {
             continue;
         }
-        assert!(!rest.contains("<unfinished ...>"), "muse has more than one thread: {rest}");
+        assert!(!rest.contains(" resumed>"), "muse has more than one thread: {rest}");
+        if rest.contains("<unfinished ...>") {
+            // Killed on entering it.
+            continue;
+        }
         let (name, rest) = rest.split_once('(').unwrap_or_else(|| panic!("not a system call: {line}"));
         let (arguments, result) = rest.rsplit_once(" = ").unwrap_or((rest, "?"));
         let arguments = arguments.trim_end().trim_end_matches(')');
         let result = result.split_whitespace().next().unwrap_or_default();
         let result = match result.strip_prefix("0x") {
             Some(digits) => i64::from_str_radix(digits, 16).unwrap_or(0),
-            None => result.parse().unwrap_or(0),
+            // One that never returned, because the process was killed on entering it, did nothing.
+            None => result.parse().unwrap_or(-1),
         };
         let occurrence = calls.iter().filter(|call| call.name == name).count() + 1;
         let arguments = arguments.split(", ").map(str::to_owned).collect();

@@ -309,9 +309,13 @@ impl Folder {
     }
 
     pub(super) fn is_empty(&self) -> Result<bool, EngineError> {
-        let mut is_empty = true;
-        self.for_each_entry(|_, _| is_empty = false)?;
-        Ok(is_empty)
+        let unreadable = |errno: Errno| self.unreadable("", errno);
+        for entry in Dir::read_from(&self.fd).map_err(unreadable)? {
+            if !matches!(entry.map_err(unreadable)?.file_name().to_bytes(), b"." | b"..") {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Makes the folders of a store that are missing here.

@@ -97,6 +97,9 @@ impl<C: Clock> Engine for FileEngine<C> {
         sweep(&store)?;
         let mut now = self.clock.now();
         let mut candidates = candidates(&store)?;
+        if candidates.is_empty() && store.reservations.is_empty()? {
+            prepare::sync_name(&self.path, self.safeguards)?;
+        }
         let plain;
         let (request, void) = match take_over_target(&store, request, &candidates)? {
             Target::None | Target::Held => (request, false),

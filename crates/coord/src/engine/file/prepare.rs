@@ -29,6 +29,7 @@ pub(super) fn prepare(path: &Path, safeguards: Safeguards, now: Timestamp) -> Re
         Some(root) if !root.is_empty()? => {
             complete(&root, path, safeguards, now)?;
             remove_unfinished(path.parent().unwrap_or(path));
+            sync_name(path, safeguards)?;
             Ok(false)
         }
         _ => {
@@ -57,14 +58,21 @@ fn build(parent: &Path, path: &Path, safeguards: Safeguards, now: Timestamp) -> 
             // It is in its place, and nothing is left to be removed.
             let _moved = building.keep();
             remove_unfinished(parent);
-            if let Some(parent) = Folder::open(parent, safeguards)? {
-                parent.sync()?;
-            }
+            sync_name(path, safeguards)?;
             Ok(true)
         }
         // Another process was faster, and may have removed what was built here.
         Err(_) if Store::open(path, safeguards)?.is_some() => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+/// Makes the name of the store at `path` last through a power loss. Whoever moved it into its place may have been
+/// killed before doing so.
+pub(super) fn sync_name(path: &Path, safeguards: Safeguards) -> Result<(), EngineError> {
+    match Folder::open(path.parent().unwrap_or(path), safeguards)? {
+        Some(parent) => parent.sync(),
+        None => Ok(()),
     }
 }
 
