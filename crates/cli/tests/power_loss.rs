@@ -19,8 +19,7 @@ fn power_lost_after_any_call() {
 #[test]
 fn power_lost_after_any_call_of_one_that_follows_a_killed_one() {
     let muse = Muse::new(env!("CARGO_BIN_EXE_muse"));
-    // Without `init`: what a killed one made outside the store's own folder, no later one syncs.
-    for operation in Operation::ALL.into_iter().filter(|&operation| operation != Operation::Init) {
+    for operation in Operation::ALL {
         let report = lose_power_after_a_kill(&muse, operation);
         println!("{operation:?}: power lost at {} moments, {} syncs", report.moments, report.syncs);
         assert_sound!(report.violations);

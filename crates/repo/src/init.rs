@@ -108,21 +108,21 @@ impl Initialised {
 
 /// Makes `.muse` in `home`, and tells whether it was missing.
 fn make_store_folder(home: &Path) -> Result<bool, InitError> {
-    if holds_folder(home, STORE_FOLDER)? {
-        return Ok(false);
-    }
     let store = home.join(STORE_FOLDER);
-    match fs::create_dir(&store) {
-        Ok(()) => {
-            publish::sync_folder(home).map_err(io_error("sync", home))?;
-            Ok(true)
-        }
-        // Another `muse init` was faster, or something that is no folder came up just now.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && holds_folder(home, STORE_FOLDER)? => {
-            Ok(false)
-        }
-        Err(source) => Err(io_error("make", &store)(source)),
-    }
+    let created = !holds_folder(home, STORE_FOLDER)?
+        && match fs::create_dir(&store) {
+            Ok(()) => true,
+            // Another `muse init` was faster, or something that is no folder came up just now.
+            Err(error)
+                if error.kind() == io::ErrorKind::AlreadyExists && holds_folder(home, STORE_FOLDER)? =>
+            {
+                false
+            }
+            Err(source) => return Err(io_error("make", &store)(source)),
+        };
+    // Also what is there already: whoever made it may have been killed before it was synced.
+    publish::sync_folder(home).map_err(io_error("sync", home))?;
+    Ok(created)
 }
 
 /// Makes `.gitignore` in `store`, unless there is one, whatever it says.
@@ -132,7 +132,7 @@ fn make_ignore_file(store: &Path) -> Result<(), InitError> {
         Ok(Entry::Missing) => {
             publish::replace(store, IGNORE_FILE, IGNORE_ALL).map_err(io_error("write", &path))
         }
-        Ok(Entry::Folder | Entry::Other) => Ok(()),
+        Ok(Entry::Folder | Entry::Other) => publish::sync_folder(store).map_err(io_error("sync", store)),
         Err(source) => Err(io_error("look at", &path)(source)),
     }
 }

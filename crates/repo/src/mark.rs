@@ -77,7 +77,8 @@ pub(crate) fn leave(path: &Path, store: &Path) -> Result<(), LeaveError> {
     let Some(common_dir) = path.parent() else { return Ok(()) };
     let store = relative(common_dir, store);
     let other = match read(path) {
-        Ok(Some(mark)) if mark.store == store => return Ok(()),
+        // Whoever left it may have been killed before it was synced.
+        Ok(Some(mark)) if mark.store == store => return Ok(publish::sync_folder(common_dir)?),
         Ok(Some(mark)) => mark.other,
         // A damaged mark says nothing that is worth keeping. A newer one is not this version's to rewrite.
         Ok(None) | Err(MarkError::Damaged { .. }) => serde_json::Map::new(),

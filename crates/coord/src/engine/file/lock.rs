@@ -177,13 +177,20 @@ fn busy(folder: &Folder, name: &str, file: &File, waited: Duration) -> EngineErr
     }
 }
 
+/// How often the kernel's table of locks is read: it changes while it is read, and a line can be missed.
+#[cfg(target_os = "linux")]
+const TABLE_READINGS_MAX: usize = 3;
+
 /// The process that holds a lock on `file`, from the kernel's table of locks.
 #[cfg(target_os = "linux")]
 fn holder_pid(file: &File) -> Option<u32> {
     let stat = rustix::fs::fstat(file).ok()?;
-    let table = std::fs::read_to_string("/proc/locks").ok()?;
     let (major, minor) = (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev));
-    holder_pid_in(&table, &format!("{major:02x}:{minor:02x}:{}", stat.st_ino))
+    let locked = format!("{major:02x}:{minor:02x}:{}", stat.st_ino);
+    (0..TABLE_READINGS_MAX).find_map(|_| {
+        let table = std::fs::read_to_string("/proc/locks").ok()?;
+        holder_pid_in(&table, &locked)
+    })
 }
 
 #[cfg(not(target_os = "linux"))]
