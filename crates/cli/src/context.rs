@@ -130,12 +130,18 @@ impl Context {
             |path: &Path| bad(format!("{} is not valid UTF-8, and addresses are: rename it", path.display()));
         let top = repository.top();
         let current = self.current_directory()?;
-        let below = current.strip_prefix(top).map_err(|_| {
-            bad(format!(
-                "the current directory is not below {}, the repository that MUSE_REPO_ROOT names: change to it",
-                top.display()
-            ))
-        })?;
+        let below = match current.strip_prefix(top) {
+            Ok(below) => below,
+            // An absolute path needs no current directory.
+            Err(_) if typed.iter().all(|input| Path::new(input).is_absolute()) => Path::new(""),
+            Err(_) => {
+                return Err(bad(format!(
+                    "the current directory is not below {}, the repository that MUSE_REPO_ROOT names: \
+                     change to it, or give absolute paths",
+                    top.display()
+                )));
+            }
+        };
         let names = below
             .iter()
             .map(|name| name.to_str().ok_or_else(|| not_utf8(below)))

@@ -4,7 +4,8 @@
 #![cfg(target_os = "linux")]
 
 use muse_testkit::faults::{
-    ReadOnly, fail_every_change, fail_every_question, may_mount, network_file_systems, read_only,
+    ReadOnly, break_for_good, fail_every_change, fail_every_question, may_mount, network_file_systems,
+    read_only,
 };
 use muse_testkit::kills::kill_everywhere;
 use muse_testkit::operations::Operation;
@@ -24,6 +25,11 @@ fn killed(operation: Operation) {
     assert_sound!(report.violations);
     assert!(report.acknowledged > 0, "no kill came after the answer");
     assert_eq!(report.unacknowledged > 0, operation.is_grant(), "kills between the grant and the answer");
+}
+
+#[test]
+fn a_disk_that_stays_broken_leaves_one_holder() {
+    assert_sound!(break_for_good(&muse()));
 }
 
 #[test]

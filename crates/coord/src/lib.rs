@@ -45,7 +45,7 @@ pub use address::{Address, AddressError};
 pub use clock::{Clock, ManualClock, Stopwatch, SystemClock, Timestamp};
 pub use coordinator::{BeatenAll, Coordinator, Filter};
 pub use decide::{Conflict, Holder, Notice, Overlap, Request, TakeOver};
-pub use engine::file::{FileEngine, Safeguard, Safeguards};
+pub use engine::file::{FileEngine, Prepared, Safeguard, Safeguards};
 pub use engine::memory::MemoryEngine;
 pub use engine::{Beat, Beaten, Engine, EngineError, Grant, Listing, ReleaseRequest, Released, Reserved};
 pub use id::{IdError, ReservationId, RunId, RunIdError, Token};

@@ -281,9 +281,9 @@ pub enum RecordError {
     /// Its content does not hash to its id.
     #[error("its content does not match its id: it was edited after it was written")]
     Edited,
-    /// The reservation claims no address.
-    #[error("it claims no address")]
-    NoAddress,
+    /// The reservation claims no address, or its addresses are not sorted, each once.
+    #[error("its addresses are not at least one, sorted, each once")]
+    Addresses,
     /// A newer program wrote it.
     #[error(
         "it has schema version {found}, and this program knows versions up to {SCHEMA_VERSION}: upgrade muse"
@@ -295,7 +295,7 @@ pub enum RecordError {
 }
 
 impl RecordError {
-    /// Whether the bytes end in the middle of a record: all that there is is a beginning, or nothing.
+    /// Whether the bytes end in the middle of a record: all that there is is a beginning, or nothing, or NUL.
     pub fn is_truncation(&self) -> bool {
         matches!(self, RecordError::Malformed(error) if error.is_eof())
     }
@@ -306,8 +306,9 @@ impl Draft {
     ///
     /// # Errors
     ///
-    /// None that a caller can cause: every field of a draft has a canonical form.
+    /// [`RecordError::Addresses`]: nobody could read such a record, and it would stop every grant.
     pub fn into_reservation(self) -> Result<Reservation, RecordError> {
+        check_addresses(&self.addresses)?;
         let mut reservation = Reservation {
             schema_version: SCHEMA_VERSION,
             reservation_id: ReservationId::from_digest([0; 32]),
@@ -351,11 +352,14 @@ impl Reservation {
         fields.insert("reservation_id".to_owned(), Value::String(id.to_string()));
         let reservation: Reservation =
             serde_json::from_value(Value::Object(fields)).map_err(RecordError::Malformed)?;
-        if reservation.addresses.is_empty() {
-            return Err(RecordError::NoAddress);
-        }
+        check_addresses(&reservation.addresses)?;
         Ok(reservation)
     }
+}
+
+fn check_addresses(addresses: &[Address]) -> Result<(), RecordError> {
+    let is_sorted = addresses.is_sorted_by(|one, next| one < next);
+    if addresses.is_empty() || !is_sorted { Err(RecordError::Addresses) } else { Ok(()) }
 }
 
 /// A record that lies beside a reservation and is named after it.
@@ -407,6 +411,8 @@ pub fn to_file_bytes(record: &impl Serialize) -> Result<Vec<u8>, RecordError> {
 
 /// The fields of a record of a schema version that this program knows.
 fn parse_fields(bytes: &[u8]) -> Result<Map<String, Value>, RecordError> {
+    // A power loss may leave a file of its full length with nothing in it.
+    let bytes = if bytes.iter().all(|byte| *byte == 0) { &[] } else { bytes };
     let UniqueFields(fields) = serde_json::from_slice(bytes).map_err(RecordError::Malformed)?;
     match fields.get("schema_version").and_then(Value::as_u64) {
         Some(found) if found > u64::from(SCHEMA_VERSION) => Err(RecordError::SchemaTooNew { found }),
@@ -450,7 +456,7 @@ impl<'de> Deserialize<'de> for UniqueFields {
 
 /// SHA-256 over the RFC 8785 canonical JSON of `fields`.
 fn content_id(fields: &Map<String, Value>) -> Result<ReservationId, RecordError> {
-    let canonical = if fields.iter().all(|(name, value)| name.is_ascii() && is_plain(value)) {
+    let canonical = if is_plain_object(fields) {
         serde_json::to_vec(fields)
     } else {
         serde_json_canonicalizer::to_vec(fields)
@@ -466,8 +472,14 @@ fn is_plain(value: &Value) -> bool {
         Value::Null | Value::Bool(_) | Value::String(_) => true,
         Value::Number(number) => number.as_i64().is_some_and(|number| number.unsigned_abs() <= Token::MAX),
         Value::Array(values) => values.iter().all(is_plain),
-        Value::Object(fields) => fields.iter().all(|(name, value)| name.is_ascii() && is_plain(value)),
+        Value::Object(fields) => is_plain_object(fields),
     }
+}
+
+/// Whether the fields stand in canonical order, and their values are plain. A map of `serde_json` is sorted
+/// unless some crate of the program asks for the order of insertion.
+fn is_plain_object(fields: &Map<String, Value>) -> bool {
+    fields.keys().is_sorted() && fields.iter().all(|(name, value)| name.is_ascii() && is_plain(value))
 }
 
 #[cfg(test)]
@@ -526,6 +538,7 @@ mod tests {
         assert!(matches!(Reservation::from_bytes(id, &foreign), Err(RecordError::Edited)));
         let other = ReservationId::from_digest([7; 32]);
         assert!(matches!(Reservation::from_bytes(other, &bytes), Err(RecordError::OtherReservation { .. })));
+        assert!(Reservation::from_bytes(id, &[0; 300]).unwrap_err().is_truncation());
         for length in 0..bytes.len() - 2 {
             let error = Reservation::from_bytes(id, &bytes[..length]).unwrap_err();
             assert!(error.is_truncation(), "{length}: {error}");

@@ -387,6 +387,9 @@ fn an_empty_or_truncated_heartbeat_counts_as_absent() {
         let listing = site.engine.live().unwrap();
         assert!(listing.damaged.is_empty() && listing.leases == [lease], "{length} bytes");
     }
+    // As some file systems leave it after a power loss.
+    fs::write(&path, vec![0; whole.len()]).unwrap();
+    assert_eq!(site.engine.find(id).unwrap().unwrap().heartbeat, None);
     // It neither extends the reservation, nor is it in the way of a beat.
     fs::write(&path, &whole[..whole.len() / 2]).unwrap();
     site.extend(id, "älice");
@@ -405,7 +408,7 @@ fn any_other_damage_of_a_heartbeat_is_an_error() {
         "null".to_owned(),
         "[]".to_owned(),
         "{}".to_owned(),
-        "\0".repeat(whole.len()),
+        format!("\0{whole}"),
         format!("{whole}x"),
         whole.replace(&beaten.to_string(), &foreign),
         whole.replace("extended_expires_at", "extended"),
@@ -902,27 +905,33 @@ fn prepare_makes_a_store_once_and_leaves_nothing_behind() {
     let site = Site::new();
     let dead = site.folder.path().join("coordination.new-1");
     fs::create_dir_all(dead.join("reservations")).unwrap();
-    assert!(site.engine.prepare().unwrap());
+    assert!(site.engine.prepare().unwrap().created);
     assert_eq!(names(site.folder.path()), BTreeSet::from(["coordination".to_owned()]));
     let made = contents(site.engine.path());
-    assert!(!site.engine.prepare().unwrap());
+    assert!(!site.engine.prepare().unwrap().created);
     assert_eq!(contents(site.engine.path()), made);
     let id = site.hold("alice", &["a.py"]);
     let used = contents(site.engine.path());
-    assert!(!site.engine.prepare().unwrap());
+    assert!(!site.engine.prepare().unwrap().created);
     assert_eq!(contents(site.engine.path()), used);
     site.extend(id, "alice");
 }
 
 #[test]
-fn prepare_makes_the_folders_above_and_takes_an_empty_one() {
+fn prepare_takes_an_empty_folder_and_makes_none_above() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a/b/coordination");
     let engine = FileEngine::new(&path, SystemClock);
-    assert!(engine.prepare().unwrap());
+    // The folder above was deleted, and with it every reservation: nothing is granted as if nothing had been.
+    for error in [engine.prepare().unwrap_err(), engine.grant(&request("eve", &["e.py"])).unwrap_err()] {
+        assert!(matches!(error, EngineError::Unwritable { .. }), "{error}");
+    }
+    assert_eq!(names(folder.path()), BTreeSet::new());
+    fs::create_dir_all(folder.path().join("a/b")).unwrap();
+    assert!(engine.prepare().unwrap().created);
     fs::remove_dir_all(&path).unwrap();
     fs::create_dir(&path).unwrap();
-    assert!(engine.prepare().unwrap());
+    assert!(engine.prepare().unwrap().created);
     assert!(path.join("token").is_file());
     assert_eq!(names(&folder.path().join("a/b")), BTreeSet::from(["coordination".to_owned()]));
 }
@@ -936,7 +945,8 @@ fn prepare_completes_what_is_missing() {
     site.clock.advance_seconds(-86_400);
     fs::remove_file(site.path("token")).unwrap();
     fs::remove_dir_all(site.path("heartbeats")).unwrap();
-    assert!(!site.engine.prepare().unwrap());
+    let prepared = site.engine.prepare().unwrap();
+    assert_eq!((prepared.created, prepared.restored), (false, vec![site.path("heartbeats")]));
     assert!(FOLDERS.iter().all(|folder| site.path(folder).is_dir()));
     assert!(token(&site.grant("eve", &["e.py"])) > last);
     site.extend(active, "alice");
@@ -944,7 +954,7 @@ fn prepare_completes_what_is_missing() {
     for folder in ["tmp", "archive", "intents", "superseded"] {
         fs::remove_dir_all(site.path(folder)).unwrap();
     }
-    assert!(!site.engine.prepare().unwrap());
+    assert!(!site.engine.prepare().unwrap().created);
     assert!(FOLDERS.iter().all(|folder| site.path(folder).is_dir()));
 }
 
@@ -1066,8 +1076,8 @@ fn every_wait_for_a_lock_ends() {
     });
     for (error, locked) in [(granted, &store_path), (released, &store_path), (beaten, &record_path)] {
         match &error {
-            EngineError::Busy { path, holder_pid, waited_seconds: 10 } => {
-                assert_eq!(path, locked);
+            EngineError::Busy { path, holder_pid, waited } => {
+                assert_eq!((path, waited.as_secs()), (locked, 10));
                 if cfg!(target_os = "linux") {
                     assert_eq!(*holder_pid, Some(std::process::id()), "{error}");
                 }
@@ -1220,6 +1230,36 @@ fn read_beside_writers(site: &Site) {
             outcome.expect("no panic");
         }
     });
+}
+
+#[test]
+fn a_store_that_is_replaced_while_a_writer_waits_is_not_written() {
+    let site = Site::new();
+    let id = site.hold("alice", &["a.py"]);
+    let lock = File::open(site.path("lock")).unwrap();
+    lock.lock().unwrap();
+    let error = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| site.engine.grant(&request("bob", &["b.py"])).expect_err("replaced"));
+        // Whether the writer waits already or opens the new store later: either way nothing goes to the old one.
+        while !waits_for_lock(&site.path("lock")) {
+            std::thread::yield_now();
+        }
+        fs::rename(site.engine.path(), site.folder.path().join("moved")).unwrap();
+        fs::create_dir(site.engine.path()).unwrap();
+        lock.unlock().unwrap();
+        waiting.join().unwrap()
+    });
+    assert!(matches!(&error, EngineError::Incomplete { path, .. } if path == site.engine.path()), "{error}");
+    assert_eq!(names(&site.folder.path().join("moved/reservations")), BTreeSet::from([format!("{id}.json")]));
+}
+
+/// Whether another thread of this process has the file open.
+fn waits_for_lock(path: &Path) -> bool {
+    let file = fs::metadata(path).unwrap();
+    let open = fs::read_dir("/proc/self/fd").unwrap().flatten().filter(|entry| {
+        fs::metadata(entry.path()).is_ok_and(|other| (other.dev(), other.ino()) == (file.dev(), file.ino()))
+    });
+    open.count() > 1
 }
 
 // Very many at once.

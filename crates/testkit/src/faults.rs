@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::operations::{self, Operation, Ready};
+use crate::operations::{self, Operation, RUN, Ready};
 use crate::races::reserve;
 use crate::strace::{Call, inject, need_strace, trace};
 use crate::{Answer, Muse, Scratch, Violations};
@@ -223,4 +223,40 @@ fn copy_of(repository: &Path) -> Scratch {
     let copy = Scratch::empty();
     crate::scratch::copy_folder(repository, copy.path());
     copy
+}
+
+/// Breaks the disk in the middle of a superseding reserve, for good: from each of its syncs on every sync fails,
+/// and so do the removals that would take back what it published, one of them or all. Whatever is left of it,
+/// the old holder and the new one must not hold both.
+pub fn break_for_good(muse: &Muse) -> Violations {
+    let ready = Ready::make(muse, Operation::Supersede);
+    let target = ready.target.clone().unwrap_or_default();
+    let whole = ready.scratch.copy();
+    let syncs =
+        trace(muse, whole.path(), &ready.arguments).calls.iter().filter(|call| call.name == "fsync").count();
+    let mut violations = Violations::new();
+    for sync in 1..=syncs {
+        for removals in ["1", "2", "1+", "2+"] {
+            let scratch = ready.scratch.copy();
+            let injections =
+                [format!("fsync:error=EIO:when={sync}+"), format!("unlinkat:error=EIO:when={removals}")];
+            let answer = inject(muse, scratch.path(), &injections, &ready.arguments);
+            let broken = format!("syncs broken from {sync} on, removals {removals}");
+            if answer.exit != Some(3) {
+                violations.push(format!("{broken}: {}", answer.brief()));
+            }
+            let beat = ["coord", "heartbeat", &target, "--run-id", "holder", "--json"].map(str::to_owned);
+            let beat = muse.run(scratch.path(), &beat);
+            let list = ["coord", "list", "--run-id", RUN, "--json"].map(str::to_owned);
+            let list = muse.run(scratch.path(), &list);
+            let is_granted = list.json["count"].as_u64() != Some(0);
+            if beat.is_ok() && is_granted {
+                violations.push(format!("{broken}: both hold"));
+            }
+        }
+    }
+    if syncs < 6 {
+        violations.push(format!("only {syncs} syncs were seen"));
+    }
+    violations
 }

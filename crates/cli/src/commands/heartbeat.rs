@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::args::HeartbeatArgs;
 use crate::commands::{damage_warnings, reservation_id, ttl};
 use crate::context::Context;
-use crate::error::CommandError;
+use crate::error::{CommandError, Kind};
 use crate::exit;
 use crate::output::{Answer, Report, Screen};
 use crate::report::duration;
@@ -113,20 +113,22 @@ pub(crate) fn run_one(
             if holder != run {
                 answer.warnings.push(format!("this reservation is held by run `{holder}`, not by `{run}`"));
             }
-            if let Some(seconds) = lapsed_seconds {
-                let ago = duration(seconds);
-                answer
-                    .warnings
-                    .push(format!("it had lapsed {ago} ago and is active again: send heartbeats sooner"));
-            }
-            if already_over {
-                let late = "it has lapsed again, because this process was stopped: send a heartbeat now";
-                answer.warnings.push(late.to_owned());
-            }
+            answer.warnings.extend(lapse_warnings("it", lapsed_seconds, already_over));
             answer
         }
         over => Answer::new(HeartbeatReport::Ended(ended(reservation, &over))),
     })
+}
+
+/// What a run should know of a reservation (`which`) that had lapsed before the heartbeat, or has again after it.
+fn lapse_warnings(which: &str, lapsed_seconds: Option<u64>, already_over: bool) -> Vec<String> {
+    let lapsed = lapsed_seconds.map(|seconds| {
+        let ago = duration(seconds);
+        format!("{which} had lapsed {ago} ago and is active again: send heartbeats sooner")
+    });
+    let over = already_over
+        .then(|| format!("{which} has lapsed again, because this process was stopped: send a heartbeat now"));
+    lapsed.into_iter().chain(over).collect()
 }
 
 /// What there is to say of a reservation that cannot be extended.
@@ -226,35 +228,48 @@ pub(crate) fn run_all(args: &HeartbeatArgs, context: &Context) -> Result<Answer<
     let extension = ttl(args.extension, "--extension")?;
     let repository = context.repository()?;
     let all = context.coordinator(&repository).heartbeat_all(&run, extension)?;
-    let reservations: Vec<Part> = all.beaten.into_iter().map(|(id, beaten)| part(id, beaten)).collect();
+    let mut warnings = damage_warnings(all.damaged);
+    // Without anything that could be read, that nothing is held is not known.
+    let unreadable = warnings.first().cloned();
+    let reservations: Vec<Part> =
+        all.beaten.into_iter().map(|(id, beaten)| part(id, beaten, &mut warnings)).collect();
     // That somebody said stop outweighs that a disk failed, which outweighs what lapsed.
     let worst = [exit::BAD_ARGUMENTS, exit::INTERNAL, exit::NOT_FOUND]
         .into_iter()
         .find_map(|code| reservations.iter().find(|part| part.exit_code == code));
     let (status, exit_code, error) = match worst {
         Some(part) => (part.status, part.exit_code, part.error.clone()),
+        None if reservations.is_empty() && unreadable.is_some() => {
+            let (status, exit_code) = Kind::StoreDamaged.word_and_code();
+            (status, exit_code, unreadable)
+        }
         None if reservations.is_empty() => {
             let nothing = format!("run `{run}` holds nothing: reserve first");
             ("not_found", exit::NOT_FOUND, Some(nothing))
         }
         None => ("ok", exit::OK, None),
     };
-    Ok(Answer {
-        report: AllReport { status, reservations, error, exit_code },
-        warnings: damage_warnings(all.damaged),
-    })
+    Ok(Answer { report: AllReport { status, reservations, error, exit_code }, warnings })
 }
 
-fn part(reservation_id: ReservationId, beaten: Result<Beaten, EngineError>) -> Part {
+fn part(
+    reservation_id: ReservationId,
+    beaten: Result<Beaten, EngineError>,
+    warnings: &mut Vec<String>,
+) -> Part {
     match beaten {
-        Ok(Beaten::Extended { heartbeat, .. }) => Part {
-            reservation_id,
-            status: "ok",
-            extended_expires_at: Some(heartbeat.extended_expires_at),
-            holder: None,
-            error: None,
-            exit_code: exit::OK,
-        },
+        Ok(Beaten::Extended { heartbeat, lapsed_seconds, already_over, .. }) => {
+            let which = format!("reservation {reservation_id}");
+            warnings.extend(lapse_warnings(&which, lapsed_seconds, already_over));
+            Part {
+                reservation_id,
+                status: "ok",
+                extended_expires_at: Some(heartbeat.extended_expires_at),
+                holder: None,
+                error: None,
+                exit_code: exit::OK,
+            }
+        }
         Ok(over) => {
             let Ended { status, error, holder, exit_code, .. } = ended(reservation_id, &over);
             Part { reservation_id, status, extended_expires_at: None, holder, error: Some(error), exit_code }

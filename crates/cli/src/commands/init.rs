@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use muse_coord::Prepared;
 use serde::Serialize;
 
 use crate::args::InitArgs;
@@ -42,7 +43,7 @@ impl Report for Initialised {
 pub(crate) fn run(_: &InitArgs, context: &Context) -> Result<Answer<Initialised>, CommandError> {
     let initialised = muse_repo::init(&context.current_directory()?, context.root())?;
     let repository = &initialised.repository;
-    let created = context.engine(repository).prepare()?;
+    let Prepared { created, restored } = context.engine(repository).prepare()?;
     initialised.leave_mark()?;
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let mut answer = Answer::new(Initialised {
@@ -51,6 +52,13 @@ pub(crate) fn run(_: &InitArgs, context: &Context) -> Result<Answer<Initialised>
         top: text(repository.top()),
         store: text(&repository.coordination()),
     });
+    for folder in restored {
+        answer.warnings.push(format!(
+            "{} was missing and is made again: what had been in it is lost, so tell those who work here to \
+             reserve again",
+            folder.display()
+        ));
+    }
     if initialised.replaced_lost_store {
         answer.warnings.push(
             "there had been a store here, and it was deleted: the reservations in it are lost, \

@@ -73,11 +73,19 @@ pub(crate) fn run(args: &ReleaseArgs, context: &Context) -> Result<Answer<Releas
 
     let repository = context.repository()?;
     let coordinator = context.coordinator(&repository);
-    let (reservations, damaged) = if args.all { coordinator.releasable(&run)? } else { (ids, Vec::new()) };
-    let request = ReleaseRequest { reservations, run, reason, force: args.force };
-    let answers = coordinator.release(&request)?;
-    let reservations: Vec<Part> =
-        answers.into_iter().map(|(id, answer)| part(id, answer, &request)).collect();
+    let (ids, mut damaged) = if args.all { coordinator.releasable(&run)? } else { (ids, Vec::new()) };
+    if ids.is_empty() && !damaged.is_empty() {
+        // Without anything that could be read, that nothing is held is not known.
+        return Err(damaged.swap_remove(0).into());
+    }
+    let mut request = ReleaseRequest { reservations: Vec::new(), run, reason, force: args.force };
+    // In parts, so that a run with thousands of reservations does not keep the store busy for long.
+    let mut reservations = Vec::with_capacity(ids.len());
+    for ids in ids.chunks(RESERVATIONS_MAX) {
+        request.reservations = ids.to_vec();
+        let answers = coordinator.release(&request)?;
+        reservations.extend(answers.into_iter().map(|(id, answer)| part(id, answer, &request)));
+    }
 
     let failed = reservations.iter().find(|part| part.exit_code != exit::OK);
     let status = failed.map_or("ok", |part| part.status);

@@ -175,8 +175,9 @@ pub(crate) fn run(args: &ReserveArgs, context: &Context) -> Result<Answer<Reserv
     let coordinator = context.coordinator(&repository);
     let report = match coordinator.reserve(&request)? {
         Reserved::Granted(grant) => {
-            warnings.extend(grant_warnings(&grant, &request));
-            ReserveReport::Granted(granted(*grant, context.now()))
+            let now = context.now();
+            warnings.extend(grant_warnings(&grant, &request, now));
+            ReserveReport::Granted(granted(*grant, now))
         }
         Reserved::Denied { conflicts } => {
             let error = match conflicts.len() {
@@ -225,8 +226,12 @@ fn granted(grant: Grant, now: Timestamp) -> Granted {
     }
 }
 
-fn grant_warnings(grant: &Grant, request: &Request) -> Vec<String> {
+fn grant_warnings(grant: &Grant, request: &Request, now: Timestamp) -> Vec<String> {
     let mut warnings = Vec::new();
+    if grant.lease.effective_expiry() <= now {
+        let late = "it has lapsed again, because this process was stopped: reserve again";
+        warnings.push(late.to_owned());
+    }
     let recorded = grant.lease.reservation.operation;
     if grant.renewed && request.operation.is_some() && recorded != request.operation {
         let recorded = recorded.map_or("no operation", Operation::as_str);

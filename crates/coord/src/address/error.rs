@@ -192,6 +192,13 @@ pub enum PatternFault {
     /// A `..` after a segment with a metacharacter.
     #[error("`..` follows a segment with a metacharacter, so write the pattern without it")]
     DotDot,
+    /// More than 512 characters in the segments that hold metacharacters.
+    #[error(
+        "its path segments with metacharacters are longer than {} characters together, so write several shorter \
+         globs",
+        super::pattern::WILD_CHARACTERS_MAX
+    )]
+    TooLong,
     /// A `\` at the end of a segment.
     #[error("a `\\` at the end of a path segment quotes nothing, so write `\\\\` for the character itself")]
     QuotesNothing,

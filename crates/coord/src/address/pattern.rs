@@ -120,6 +120,11 @@ pub(super) struct Parsed {
     pub(super) private: Option<String>,
 }
 
+/// The most characters in those segments of a glob that hold metacharacters. No name is longer than 255 bytes on
+/// common file systems, and the time to intersect two globs grows with the product of these lengths: what one run
+/// reserves must not keep the others waiting.
+pub(super) const WILD_CHARACTERS_MAX: usize = 512;
+
 impl Pattern {
     /// Reads a glob that is relative to the top. `text` is NFC, and its leading literal segments hold no
     /// `..` any more.
@@ -127,6 +132,7 @@ impl Pattern {
         let mut segments: Vec<Segment> = Vec::new();
         let mut canonical = String::with_capacity(text.len());
         let mut private = None;
+        let mut wild_characters = 0;
         let mut add = |segment: Segment, spelled: &str, segments: &mut Vec<Segment>| {
             if matches!((&segment, segments.last()), (Segment::Rest, Some(Segment::Rest))) {
                 return;
@@ -151,7 +157,13 @@ impl Pattern {
                         private = Some(name.to_string());
                     }
                 }
-                Segment::Wild(_) | Segment::Rest => {}
+                Segment::Wild(_) => {
+                    wild_characters += raw.chars().count();
+                    if wild_characters > WILD_CHARACTERS_MAX {
+                        return Err(PatternFault::TooLong);
+                    }
+                }
+                Segment::Rest => {}
             }
             add(segment, &spelled, &mut segments);
         }

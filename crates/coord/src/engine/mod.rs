@@ -6,6 +6,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::decide::{Conflict, Notice, Request};
@@ -241,7 +242,7 @@ pub enum EngineError {
     },
     /// Somebody holds a lock for too long.
     #[error(
-        "{} was still locked{} after {waited_seconds} s",
+        "{} was still locked{} after {waited:?}",
         path.display(),
         holder_pid.map(|pid| format!(" by process {pid}")).unwrap_or_default()
     )]
@@ -251,7 +252,7 @@ pub enum EngineError {
         /// Who holds it, where that can be known.
         holder_pid: Option<u32>,
         /// How long was waited.
-        waited_seconds: u64,
+        waited: Duration,
     },
     /// The store lies where file locks do not hold between machines.
     #[error("{} is on a network file system ({kind}), where file locks cannot be trusted", path.display())]

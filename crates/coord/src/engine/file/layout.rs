@@ -70,6 +70,11 @@ pub(super) struct OpenFile {
     pub(super) stat: Stat,
 }
 
+/// Whether two looks at a file saw the same one.
+pub(super) fn is_same_file(one: &Stat, other: &Stat) -> bool {
+    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+}
+
 /// An open folder.
 #[derive(Debug)]
 pub(super) struct Folder {
@@ -88,9 +93,6 @@ pub(super) struct Store {
     pub(super) superseded: Folder,
     pub(super) temporary: Folder,
 }
-
-/// A name in a folder of records.
-pub(super) type Names = Vec<ReservationId>;
 
 impl Store {
     /// Opens the store at `path`; `None` if there is none, or an empty folder.
@@ -143,6 +145,19 @@ impl Folder {
                 Err(EngineError::Misplaced { path, detail: "a folder of the store must be a real folder" })
             }
             Err(errno) => Err(EngineError::Unreadable { path, source: errno.into() }),
+        }
+    }
+
+    /// Fails when another folder, or none, has this one's path by now: what is written here would be seen by
+    /// nobody who comes later.
+    pub(super) fn must_be_in_place(&self) -> Result<(), EngineError> {
+        let open = rustix::fs::fstat(&self.fd).map_err(|errno| self.unreadable("", errno))?;
+        match rustix::fs::statat(rustix::fs::CWD, &self.path, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(named) if is_same_file(&named, &open) => Ok(()),
+            _ => Err(EngineError::Incomplete {
+                path: self.path.clone(),
+                detail: "was deleted or replaced while it was used: look what happened to the store, then try again",
+            }),
         }
     }
 
@@ -264,8 +279,8 @@ impl Folder {
     }
 
     /// The records in this folder, and one error for everything else that stands in it.
-    pub(super) fn names(&self) -> Result<(Names, Vec<EngineError>), EngineError> {
-        let mut names = Names::new();
+    pub(super) fn names(&self) -> Result<(Vec<ReservationId>, Vec<EngineError>), EngineError> {
+        let mut names = Vec::new();
         let mut misplaced = Vec::new();
         self.for_each_entry(|name, file_type| {
             let id = name.strip_suffix(RECORD_SUFFIX).and_then(|id| id.parse::<ReservationId>().ok());
@@ -318,14 +333,16 @@ impl Folder {
         Ok(true)
     }
 
-    /// Makes the folders of a store that are missing here.
-    pub(super) fn make_rooms(&self) -> Result<(), EngineError> {
+    /// Makes the folders of a store that are missing here, and returns their paths.
+    pub(super) fn make_rooms(&self) -> Result<Vec<PathBuf>, EngineError> {
+        let mut made = Vec::new();
         for name in FOLDERS {
             match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(FOLDER_MODE)) {
-                Ok(()) | Err(Errno::EXIST) => {}
+                Ok(()) => made.push(self.path_of(name)),
+                Err(Errno::EXIST) => {}
                 Err(errno) => return Err(self.unwritable(name, "make", errno)),
             }
         }
-        Ok(())
+        Ok(made)
     }
 }

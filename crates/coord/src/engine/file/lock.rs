@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::layout::{FILE_MODE, Folder, LOCK_NAME, OpenFile, Store, record_name};
+use super::layout::{FILE_MODE, Folder, LOCK_NAME, OpenFile, Store, is_same_file, record_name};
 use super::safeguards::Safeguard;
 use crate::clock::Stopwatch;
 use crate::engine::EngineError;
@@ -40,9 +40,8 @@ pub(super) struct StoreLock {
 }
 
 impl StoreLock {
-    /// Waits for the lock, [`STORE_WAIT`] at most.
-    pub(super) fn acquire(store: &Store) -> Result<StoreLock, EngineError> {
-        let folder = &store.root;
+    /// Waits for the lock of the store whose folder is `folder`, [`STORE_WAIT`] at most.
+    pub(super) fn acquire(folder: &Folder) -> Result<StoreLock, EngineError> {
         let waiting = Stopwatch::start();
         loop {
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -66,9 +65,12 @@ impl StoreLock {
             if !lock(folder, LOCK_NAME, &file, &waiting, STORE_WAIT)? {
                 return Err(busy(folder, LOCK_NAME, &file, STORE_WAIT));
             }
-            let stat = rustix::fs::fstat(&file).map_err(|errno| folder.unreadable(LOCK_NAME, errno))?;
             if still_named(folder, LOCK_NAME, &stat)? {
+                folder.must_be_in_place()?;
                 return Ok(StoreLock { _file: file });
+            }
+            if waiting.elapsed() >= STORE_WAIT {
+                return Err(busy(folder, LOCK_NAME, &file, STORE_WAIT));
             }
         }
     }
@@ -128,6 +130,9 @@ impl RecordLock {
             if still_named(folder, &name, &open.stat)? {
                 return Ok(RecordLocking::Locked(RecordLock { open }));
             }
+            if waiting.elapsed() >= wait {
+                return Ok(RecordLocking::Busy(busy(folder, &name, &open.file, wait)));
+            }
         }
     }
 }
@@ -159,27 +164,19 @@ fn lock(
 /// Whether the name in the folder still leads to the open file.
 fn still_named(folder: &Folder, name: &str, open: &Stat) -> Result<bool, EngineError> {
     match rustix::fs::statat(folder.fd(), name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(named) => Ok(identity(&named) == identity(open)),
+        Ok(named) => Ok(is_same_file(&named, open)),
         Err(Errno::NOENT) => Ok(false),
         Err(errno) => Err(folder.unreadable(name, errno)),
     }
 }
 
-fn identity(stat: &Stat) -> (u64, u64) {
-    (stat.st_dev, stat.st_ino)
-}
-
 fn busy(folder: &Folder, name: &str, file: &File, waited: Duration) -> EngineError {
-    EngineError::Busy {
-        path: folder.path_of(name),
-        holder_pid: holder_pid(file),
-        waited_seconds: waited.as_secs(),
-    }
+    EngineError::Busy { path: folder.path_of(name), holder_pid: holder_pid(file), waited }
 }
 
 /// How often the kernel's table of locks is read: it changes while it is read, and a line can be missed.
 #[cfg(target_os = "linux")]
-const TABLE_READINGS_MAX: usize = 3;
+const TABLE_READINGS_MAX: usize = 10;
 
 /// The process that holds a lock on `file`, from the kernel's table of locks.
 #[cfg(target_os = "linux")]

@@ -8,9 +8,11 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use self::layout::{Folder, Store, record_name};
 use self::lock::{BEAT_WAIT, RIVAL_WAIT, RecordLock, RecordLocking, StoreLock, allow_record_locks};
+pub use self::prepare::Prepared;
 use self::publish::{Durability, Staged, Undo};
 pub use self::safeguards::{Safeguard, Safeguards};
 use crate::clock::{Clock, Timestamp};
@@ -59,13 +61,13 @@ impl<C: Clock> FileEngine<C> {
         &self.path
     }
 
-    /// Makes the store, or what is missing in it: a deleted folder, a deleted token file. Whether there was
-    /// none before.
+    /// Makes the store, or what is missing in it: a deleted folder, a deleted token file. The folder that the
+    /// store lies in has to be there.
     ///
     /// # Errors
     ///
     /// When it cannot be written, or lies on a network file system.
-    pub fn prepare(&self) -> Result<bool, EngineError> {
+    pub fn prepare(&self) -> Result<Prepared, EngineError> {
         prepare::prepare(&self.path, self.safeguards, self.clock.now())
     }
 
@@ -93,10 +95,12 @@ impl<C: Clock> FileEngine<C> {
 impl<C: Clock> Engine for FileEngine<C> {
     fn grant(&self, request: &Request) -> Result<Reserved, EngineError> {
         let store = self.open_or_make()?;
-        let _lock = StoreLock::acquire(&store)?;
+        let _lock = StoreLock::acquire(&store.root)?;
         sweep(&store)?;
         let mut now = self.clock.now();
         let mut candidates = candidates(&store)?;
+        // Whoever made the store may have been killed before its own name was on the disk: its first grant sees
+        // to it.
         if candidates.is_empty() && store.reservations.is_empty()? {
             prepare::sync_name(&self.path, self.safeguards)?;
         }
@@ -198,7 +202,7 @@ impl<C: Clock> Engine for FileEngine<C> {
         let Some(store) = self.open()? else {
             return Ok(request.reservations.iter().map(|&id| (id, Ok(Released::NotFound))).collect());
         };
-        let _lock = StoreLock::acquire(&store)?;
+        let _lock = StoreLock::acquire(&store.root)?;
         sweep(&store)?;
         let now = self.clock.now();
         let mut published = Published::default();
@@ -246,7 +250,7 @@ impl<C: Clock> Engine for FileEngine<C> {
     }
 }
 
-/// The heartbeat of `id`. One that is empty or cut short counts as absent: heartbeats are not synced, and a
+/// The heartbeat of `id`. One that is empty, cut short or all NUL counts as absent: heartbeats are not synced, and a
 /// power loss, which no local holder survives, leaves such files. Any other damage is an error.
 fn heartbeat(store: &Store, id: ReservationId) -> Result<Option<Heartbeat>, EngineError> {
     match store.heartbeats.companion::<Heartbeat>(id) {
@@ -328,18 +332,27 @@ fn read_each<T: Send>(ids: &[ReservationId], read: impl Fn(ReservationId) -> T +
     if threads <= 1 {
         return ids.iter().map(|&id| read(id)).collect();
     }
-    let read = &read;
+    let read_chunk = |chunk: &[ReservationId]| chunk.iter().map(|&id| read(id)).collect::<Vec<T>>();
+    let read_chunk = &read_chunk;
     std::thread::scope(|scope| {
         let workers: Vec<_> = ids
             .chunks(ids.len().div_ceil(threads))
-            .map(|chunk| (chunk, scope.spawn(move || chunk.iter().map(|&id| read(id)).collect::<Vec<T>>())))
+            // Where no thread can be had, as in a container that is full of them, the part is read here.
+            .map(|chunk| {
+                std::thread::Builder::new().spawn_scoped(scope, || read_chunk(chunk)).map_err(|_| chunk)
+            })
             .collect();
-        let read_again = |chunk: &[ReservationId]| chunk.iter().map(|&id| read(id)).collect();
-        workers
-            .into_iter()
-            // A thread that panicked told nothing: its part is read here, where the panic is seen.
-            .flat_map(|(chunk, worker)| worker.join().unwrap_or_else(|_| read_again(chunk)))
-            .collect()
+        let mut answers = Vec::with_capacity(ids.len());
+        for worker in workers {
+            match worker {
+                Ok(worker) => match worker.join() {
+                    Ok(read) => answers.extend(read),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                },
+                Err(chunk) => answers.extend(read_chunk(chunk)),
+            }
+        }
+        answers
     })
 }
 
@@ -421,13 +434,7 @@ fn renew(
     let _lock = match RecordLock::acquire(store, id, RIVAL_WAIT)? {
         RecordLocking::Locked(lock) => lock,
         RecordLocking::Busy(error) => return Err(error),
-        RecordLocking::Missing => {
-            let detail = "it was removed while it was used";
-            return Err(EngineError::Misplaced {
-                path: store.reservations.path_of(&record_name(id)),
-                detail,
-            });
-        }
+        RecordLocking::Missing => return Err(removed_while_used(store, id)),
     };
     let mut lease = Lease { heartbeat: heartbeat(store, id)?, ..lease };
     let renewal = lease.renewal(request.ttl, clock.now());
@@ -548,8 +555,9 @@ fn write_release<'s>(
     let holder = match store.reservation(id) {
         Ok(None) => return Ok(Released::NotFound),
         Ok(Some(reservation)) => Some(reservation.run_id),
-        // The way out for a coordinator: a tombstone takes a record that nobody can read out of the way.
-        Err(_) if request.force => None,
+        // The way out for a coordinator: a tombstone takes a record that nobody can read out of the way. What is
+        // no record at all stays in the way, whatever its tombstone says.
+        Err(EngineError::Damaged { .. }) if request.force => None,
         Err(error) => return Err(error),
     };
     if let Some(holder) = &holder
@@ -586,11 +594,11 @@ fn sweep(store: &Store) -> Result<(), EngineError> {
         let beaten = name
             .strip_prefix(HEARTBEAT_PREFIX)
             .and_then(|digits| format!("{}{digits}", ReservationId::PREFIX).parse().ok());
-        let _lock =
-            match beaten.map(|id| RecordLock::acquire(store, id, std::time::Duration::ZERO)).transpose() {
-                Ok(Some(RecordLocking::Busy(_))) => continue,
-                free => free,
-            };
+        let _lock = match beaten.map(|id| RecordLock::acquire(store, id, Duration::ZERO)).transpose() {
+            // Somebody is writing it, or that cannot be told: a process may be out of open files.
+            Ok(Some(RecordLocking::Busy(_))) | Err(EngineError::Unreadable { .. }) => continue,
+            free => free,
+        };
         // What cannot be removed is in nobody's way: only names that are in use matter, and their next user
         // reports it.
         publish::remove(&store.temporary, &name).unwrap_or_default();

@@ -3,15 +3,16 @@
 //! A new store is built beside its place and moved there in one step, so that a store is never half there:
 //! whoever finds one with a folder missing knows that somebody deleted it.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use tempfile::Builder;
 
 use super::layout::{FOLDER_MODE, Folder, Store, TOKEN_NAME, record_name};
 use super::lock::StoreLock;
+use super::network;
 use super::publish;
 use super::safeguards::Safeguards;
 use super::tokens;
@@ -22,25 +23,27 @@ use crate::id::Token;
 /// How a store that is being built is named, with random letters behind it.
 const BUILDING_PREFIX: &str = "coordination.new-";
 
+/// What [`prepare`] did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prepared {
+    /// Whether there was no store before.
+    pub created: bool,
+    /// The folders of a store that were missing: what had been in them is lost.
+    pub restored: Vec<PathBuf>,
+}
+
 /// Makes the store at `path`, or the parts of it that are missing. Its tokens begin at `now`, above those of
-/// every store that was here before. Whether there was none before.
-pub(super) fn prepare(path: &Path, safeguards: Safeguards, now: Timestamp) -> Result<bool, EngineError> {
+/// every store that was here before. The folder that it lies in has to be there: it is not this store's to make.
+pub(super) fn prepare(path: &Path, safeguards: Safeguards, now: Timestamp) -> Result<Prepared, EngineError> {
+    let parent = path.parent().unwrap_or(path);
     match Folder::open(path, safeguards)? {
         Some(root) if !root.is_empty()? => {
-            complete(&root, path, safeguards, now)?;
-            remove_unfinished(path.parent().unwrap_or(path));
+            let restored = complete(&root, path, safeguards, now)?;
+            remove_unfinished(parent);
             sync_name(path, safeguards)?;
-            Ok(false)
+            Ok(Prepared { created: false, restored })
         }
-        _ => {
-            let parent = path.parent().unwrap_or(path);
-            DirBuilder::new()
-                .recursive(true)
-                .mode(FOLDER_MODE)
-                .create(parent)
-                .map_err(|source| unwritable(parent, "make", source))?;
-            build(parent, path, safeguards, now)
-        }
+        _ => Ok(Prepared { created: build(parent, path, safeguards, now)?, restored: Vec::new() }),
     }
 }
 
@@ -82,25 +85,33 @@ fn unwritable(path: &Path, operation: &'static str, source: io::Error) -> Engine
 
 fn fill(building: &Path, safeguards: Safeguards, now: Timestamp) -> Result<(), EngineError> {
     let gone = || unwritable(building, "make", io::ErrorKind::NotFound.into());
-    Folder::open(building, safeguards)?.ok_or_else(gone)?.make_rooms()?;
+    let _made = Folder::open(building, safeguards)?.ok_or_else(gone)?.make_rooms()?;
     let store = Store::open(building, safeguards)?.ok_or_else(gone)?;
-    let _lock = StoreLock::acquire(&store)?;
+    let _lock = StoreLock::acquire(&store.root)?;
     tokens::start(&store, first_token(now))
 }
 
-/// Adds what is missing to a store that is there: folders, and a token above all that it granted.
-fn complete(root: &Folder, path: &Path, safeguards: Safeguards, now: Timestamp) -> Result<(), EngineError> {
-    root.make_rooms()?;
+/// Adds what is missing to a store that is there: folders, whose paths are returned, and a token above all that
+/// it granted.
+fn complete(
+    root: &Folder,
+    path: &Path,
+    safeguards: Safeguards,
+    now: Timestamp,
+) -> Result<Vec<PathBuf>, EngineError> {
+    network::refuse_network_file_system(root)?;
+    let _lock = StoreLock::acquire(root)?;
+    let restored = root.make_rooms()?;
     root.sync()?;
-    let Some(store) = Store::open(path, safeguards)? else { return Ok(()) };
+    let Some(store) = Store::open(path, safeguards)? else { return Ok(restored) };
     if store.root.holds(TOKEN_NAME)? {
-        return Ok(());
+        return Ok(restored);
     }
-    let _lock = StoreLock::acquire(&store)?;
-    if store.root.holds(TOKEN_NAME)? {
-        return Ok(());
+    let (names, misplaced) = store.reservations.names()?;
+    // A record under another name may be the one with the last token.
+    if let Some(error) = misplaced.into_iter().next() {
+        return Err(error);
     }
-    let (names, _) = store.reservations.names()?;
     let mut last = first_token(now);
     for id in names {
         match store.reservation(id) {
@@ -111,7 +122,8 @@ fn complete(root: &Folder, path: &Path, safeguards: Safeguards, now: Timestamp) 
             Err(error) => return Err(error),
         }
     }
-    tokens::start(&store, last)
+    tokens::start(&store, last)?;
+    Ok(restored)
 }
 
 fn first_token(now: Timestamp) -> Token {

@@ -110,6 +110,9 @@ impl Drop for Staged<'_> {
 
 /// Names that are published in the course of one operation: taken back if it does not come to its end, so
 /// that a failed operation leaves the store as it was.
+///
+/// They are taken back in the opposite order, and no further than the first that cannot be: an earlier name may
+/// be what a later one relies on, as a reservation does on the marks of what it superseded.
 #[derive(Debug, Default)]
 pub(super) struct Undo<'s> {
     names: Vec<(&'s Folder, String)>,
@@ -129,9 +132,13 @@ impl<'s> Undo<'s> {
 
 impl Drop for Undo<'_> {
     fn drop(&mut self) {
-        for (folder, name) in self.names.drain(..).rev() {
-            // A disk that takes no writes may refuse this too. Then a whole record stays, as after a crash.
-            remove(folder, &name).unwrap_or_default();
+        let mut names = self.names.drain(..).rev().peekable();
+        while let Some((folder, name)) = names.next() {
+            let is_last_of_folder = names.peek().is_none_or(|(next, _)| !std::ptr::eq(*next, folder));
+            // A disk that takes no writes may refuse this too. Then what stays is whole, as after a crash.
+            if remove(folder, &name).is_err() || (is_last_of_folder && folder.sync().is_err()) {
+                return;
+            }
         }
     }
 }
