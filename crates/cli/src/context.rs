@@ -142,6 +142,15 @@ impl Context {
                 )));
             }
         };
+        // Only where MUSE_REPO_ROOT leads out of the working tree that the command runs in.
+        let other =
+            below.ancestors().map(|folder| top.join(folder)).find(|folder| folder != top && is_top(folder));
+        if let Some(other) = other {
+            return Err(bad(format!(
+                "the current directory is in another working tree, {}, than MUSE_REPO_ROOT names: unset it",
+                other.display()
+            )));
+        }
         let names = below
             .iter()
             .map(|name| name.to_str().ok_or_else(|| not_utf8(below)))
@@ -150,9 +159,11 @@ impl Context {
         let tree = DiskTree { top };
         let mut addresses = Vec::with_capacity(typed.len());
         for input in typed {
-            let input = input.to_str().ok_or_else(|| not_utf8(Path::new(input)))?;
-            let resolved = Address::resolve(input, &place, &tree).map_err(|error| bad(error.to_string()))?;
+            let typed = input.to_str().ok_or_else(|| not_utf8(Path::new(input)))?;
+            let input = below_top(typed, top).unwrap_or_else(|| typed.to_owned());
+            let resolved = Address::resolve(&input, &place, &tree).map_err(|error| bad(error.to_string()))?;
             warnings.extend(resolved.warnings);
+            warnings.extend(slip(typed, &resolved.address, top, &current));
             addresses.push(resolved.address);
         }
         Ok(addresses)
@@ -183,6 +194,63 @@ impl Tree for DiskTree<'_> {
         })?;
         Ok(Some(Entry::Symlink(target)))
     }
+
+    fn is_working_tree(&self, segments: &[String]) -> io::Result<bool> {
+        let folder: PathBuf =
+            std::iter::once(self.top.as_os_str()).chain(segments.iter().map(AsRef::as_ref)).collect();
+        Ok(is_top(&folder))
+    }
+}
+
+/// An absolute path that reaches the working tree by another spelling than its top has, as by a symbolic link
+/// above it, in the top's own spelling. `None` where there is nothing to change.
+fn below_top(typed: &str, top: &Path) -> Option<String> {
+    let path = Path::new(typed);
+    if !path.is_absolute() || path.starts_with(top) {
+        return None;
+    }
+    let (physical, rest) = path.ancestors().find_map(|folder| {
+        let rest = path.strip_prefix(folder).ok()?;
+        Some((folder.canonicalize().ok()?, rest))
+    })?;
+    let is_empty = rest.as_os_str().is_empty();
+    let whole = if is_empty { physical } else { physical.join(rest) };
+    whole.starts_with(top).then(|| whole.to_str().map(str::to_owned)).flatten()
+}
+
+/// A warning about an address at which nothing is, where the same text means something that is there: typed from
+/// the top instead of from here, with a position behind it, with white space around it.
+fn slip(typed: &str, address: &Address, top: &Path, current: &Path) -> Option<String> {
+    let exists = |path: &Path| path.symlink_metadata().is_ok();
+    if address.literal_path().is_none_or(|path| exists(&top.join(path))) {
+        return None;
+    }
+    let (path, _) = typed.split_once("::").unwrap_or((typed, ""));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let mut file = path;
+    while let Some((before, _)) = file.rsplit_once(':').filter(|(_, number)| is_number(number)) {
+        file = before;
+    }
+    let nothing = format!("nothing is at `{address}` yet");
+    if file != path && exists(&current.join(file)) {
+        return Some(format!(
+            "{nothing}: positions are no part of an address, so write `{file}` for the file"
+        ));
+    }
+    if path.trim() != path && exists(&current.join(path.trim())) {
+        return Some(format!("{nothing}: without the white space around it, it is a file that is there"));
+    }
+    if current != top && !path.is_empty() && exists(&top.join(path)) {
+        return Some(format!(
+            "{nothing}: what is typed is relative to the current directory, and `{path}` is there from the top"
+        ));
+    }
+    None
+}
+
+/// Whether a folder is where the search for a repository stops.
+fn is_top(folder: &Path) -> bool {
+    [".git", muse_repo::STORE_FOLDER].iter().any(|name| folder.join(name).symlink_metadata().is_ok())
 }
 
 /// Whether `--json` or `-j` stands among the arguments, found without the parser: its own errors are JSON too.

@@ -811,6 +811,61 @@ fn beaten(id: &str) -> Json {
 }
 
 #[test]
+fn all_of_a_run_is_not_nothing_where_it_cannot_be_read() {
+    let site = Site::new();
+    let held = site.reserve("alice", "a.py", &[]);
+    let all = |verb: &str| site.coord(&[verb, "--all"]).run_id("alice").json();
+    // Its heartbeat is damaged: whose the reservation is can still be read.
+    assert_eq!(all("heartbeat").code, 0);
+    let heartbeat = site.record("heartbeats", &held.id);
+    fs::write(&heartbeat, "{}").unwrap();
+    let answer = all("heartbeat");
+    assert_eq!((answer.code, &*answer.field("status")), (3, "store_damaged"), "{answer:?}");
+    assert_eq!(answer.value()["reservations"][0]["reservation_id"], *held.id);
+    // The record itself is: nobody knows whose it is.
+    fs::remove_file(&heartbeat).unwrap();
+    let record = site.record("reservations", &held.id);
+    let whole = fs::read(&record).unwrap();
+    fs::write(&record, "{}").unwrap();
+    for verb in ["heartbeat", "release"] {
+        let answer = all(verb);
+        assert_eq!((answer.code, &*answer.field("status")), (3, "store_damaged"), "{answer:?}");
+    }
+    fs::write(&record, whole).unwrap();
+    fs::write(&heartbeat, "{}").unwrap();
+    let answer = all("release");
+    assert_eq!((answer.code, &*answer.field("status")), (0, "ok"), "{answer:?}");
+    assert_eq!(answer.value()["reservations"][0]["status"], "released");
+}
+
+#[test]
+fn what_may_be_a_slip_is_warned_of() {
+    let site = Site::new();
+    fs::create_dir_all(site.at("src/api")).unwrap();
+    fs::write(site.at("src/a.py"), "").unwrap();
+    let warned = |folder: &str, address: &str| {
+        let folder = site.at(folder);
+        let answer = Muse::in_folder(&folder, &["coord", "reserve", address, "--run-id", "alice"]).json();
+        let warnings = answer.value()["warnings"].as_array().unwrap().clone();
+        (answer.value()["addresses"][0].as_str().unwrap().to_owned(), warnings.len(), warnings)
+    };
+    for (folder, address, canonical, count) in [
+        (".", "src/a.py:12", "src/a.py:12", 1),
+        (".", "src/a.py:12:7", "src/a.py:12:7", 1),
+        (".", "src/a.py ", "src/a.py ", 1),
+        ("src", "src/a.py", "src/src/a.py", 1),
+        ("src", "a.py", "src/a.py", 0),
+        ("src", "new.py", "src/new.py", 0),
+        (".", "src/new.py::f", "src/new.py::f", 0),
+    ] {
+        let (is, warnings, texts) = warned(folder, address);
+        assert_eq!((&*is, warnings), (canonical, count), "{address}: {texts:?}");
+    }
+    let reason = site.coord(&["reserve", "b.py", "--take-over", ABSENT, "--reason", " "]).run_id("a").json();
+    reason.is_failure(1, "bad_args", None);
+}
+
+#[test]
 fn heartbeat_all_extends_everything_of_the_run() {
     let site = Site::new();
     let beat_all = || site.coord(&["heartbeat", "--all"]).run_id("alice");
@@ -827,7 +882,9 @@ fn heartbeat_all_extends_everything_of_the_run() {
     let fields =
         object! { "status": "ok", "reservations": [beaten(&lapsed.id), beaten(&one.id), beaten(&two.id)] };
     let answer = beat_all().args(&["--extension", "9000"]).json();
-    answer.is_json(0, &[], &fields);
+    let warning = answer.value()["warnings"][0].as_str().unwrap_or_default().to_owned();
+    assert!(warning.starts_with(&format!("reservation {} had lapsed 1m 4", lapsed.id)), "{warning}");
+    answer.is_json(0, &[&warning], &fields);
     for held in [&one, &two, &lapsed] {
         let shown = site.coord(&["show", &held.id]).json().value();
         assert!((8900..=9000).contains(&shown["reservation"]["expires_in_seconds"].as_u64().unwrap()));

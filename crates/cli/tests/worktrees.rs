@@ -199,10 +199,17 @@ fn a_submodule_is_its_own_repository() {
     let answer = init(&submodule);
     assert_eq!(answer.value()["created"], true);
     assert_eq!(answer.field("store"), submodule.join(".muse/coordination").to_str().unwrap());
+    // From outside, its files are nobody's to reserve: they would have two addresses.
+    for address in ["vendor/lib/src/a.py", "vendor/lib/src/*.py", "./vendor/lib/new.py::f"] {
+        let error = reserve(&main, "bob", address).is_failure(1, "bad_address", None);
+        assert!(error.contains("another working tree, `vendor/lib`"), "{error}");
+    }
+    let whole = reserve(&main, "bob", "vendor/lib");
+    assert_eq!(whole.value()["addresses"], serde_json::json!(["vendor/lib/"]));
     let inner = held(&submodule, "bob", "src/a.py", Some("main"));
     assert_ne!(outer.id, inner.id);
     is_denied(&main, "src/a.py", &outer, Some("main"));
-    assert_eq!(muse(&main, &["coord", "list"]).value()["count"], 1);
+    assert_eq!(muse(&main, &["coord", "list"]).value()["count"], 2);
     is_clean(&main);
     is_clean(&submodule);
 }
@@ -329,13 +336,23 @@ fn the_named_root_outweighs_where_the_command_runs() {
         Muse::in_folder(folder, arguments).env("MUSE_REPO_ROOT", root).json()
     };
     let root = main.to_str().unwrap();
+    // What is typed in one working tree is no address of another one, though that is the folder around it.
     let arguments = ["coord", "reserve", "src/a.py", "--run-id", "alice"];
-    let answer = with_root(&linked, root, &arguments);
-    assert_eq!(answer.value()["addresses"], serde_json::json!(["trees/inside/src/a.py"]));
+    let error = with_root(&linked, root, &arguments).is_failure(1, "bad_address", None);
+    assert!(error.contains("unset it"), "{error}");
+    let error = with_root(&linked.join("src"), root, &arguments).is_failure(1, "bad_address", None);
+    assert!(error.contains("unset it"), "{error}");
+    let answer = with_root(&main.join("src"), root, &["coord", "reserve", "a.py", "--run-id", "alice"]);
+    assert_eq!(answer.value()["addresses"], serde_json::json!(["src/a.py"]));
     assert_eq!(answer.value()["branch"], "main");
+    // An absolute path needs no current directory below the root.
+    let path = main.join("src/b.py");
+    let arguments = ["coord", "reserve", path.to_str().unwrap(), "--run-id", "alice"];
+    let answer = with_root(site.path(), root, &arguments);
+    assert_eq!(answer.value()["addresses"], serde_json::json!(["src/b.py"]));
     // A relative one is seen from the current directory.
     let answer = with_root(&main.join("src"), "..", &["coord", "list"]);
-    assert_eq!(answer.value()["count"], 1);
+    assert_eq!(answer.value()["count"], 2);
     // A linked worktree holds no `.muse`.
     let answer = with_root(&linked, ".", &["coord", "list"]);
     let error = answer.is_failure(2, "not_a_repository", None);

@@ -5,7 +5,7 @@ use crate::decide::Request;
 use crate::engine::{Beat, Beaten, Engine, EngineError, Listing, ReleaseRequest, Released, Reserved};
 use crate::id::{ReservationId, RunId};
 use crate::lease::{Lease, State};
-use crate::record::TtlSeconds;
+use crate::record::{Reservation, TtlSeconds};
 
 /// Which reservations a listing shows.
 #[derive(Clone, Debug, Default)]
@@ -74,18 +74,13 @@ impl<E: Engine> Coordinator<E> {
     ///
     /// [`EngineError`] when the store cannot be read at all.
     pub fn heartbeat_all(&self, run: &RunId, extension: TtlSeconds) -> Result<BeatenAll, EngineError> {
-        let Listing { mut leases, damaged } = self.engine.history()?;
-        leases.retain(|lease| {
-            let released_itself = lease.release.content().is_some_and(|release| release.run_id == *run);
-            lease.reservation.run_id == *run && !released_itself
-        });
-        leases.sort_by_key(|lease| lease.reservation.token);
-        let beat = |lease: Lease| {
-            let reservation = lease.reservation.reservation_id;
+        let (ids, damaged) =
+            self.of_run(run, |lease| lease.release.content().is_none_or(|release| release.run_id != *run))?;
+        let beat = |reservation: ReservationId| {
             let beat = Beat { reservation, run: run.clone(), extension };
             (reservation, self.engine.beat(&beat))
         };
-        Ok(BeatenAll { beaten: leases.into_iter().map(beat).collect(), damaged })
+        Ok(BeatenAll { beaten: ids.into_iter().map(beat).collect(), damaged })
     }
 
     /// See [`Engine::release`].
@@ -108,10 +103,22 @@ impl<E: Engine> Coordinator<E> {
     ///
     /// [`EngineError`] when the store cannot be read at all.
     pub fn releasable(&self, run: &RunId) -> Result<(Vec<ReservationId>, Vec<EngineError>), EngineError> {
-        let Listing { mut leases, damaged } = self.engine.history()?;
-        leases.retain(|lease| lease.reservation.run_id == *run && !lease.release.is_present());
-        leases.sort_by_key(|lease| lease.reservation.token);
-        Ok((leases.iter().map(|lease| lease.reservation.reservation_id).collect(), damaged))
+        self.of_run(run, |lease| !lease.release.is_present())
+    }
+
+    /// The unarchived reservations of `run` that are `wanted`, sorted by token, with those of which it cannot be
+    /// told; and what could not be read.
+    fn of_run(
+        &self,
+        run: &RunId,
+        wanted: impl Fn(&Lease) -> bool,
+    ) -> Result<(Vec<ReservationId>, Vec<EngineError>), EngineError> {
+        let Listing { leases, damaged, unsure } = self.engine.history()?;
+        let leases = leases.into_iter().filter(wanted).map(|lease| lease.reservation);
+        let mut its: Vec<Reservation> =
+            leases.chain(unsure).filter(|reservation| reservation.run_id == *run).collect();
+        its.sort_by_key(|reservation| reservation.token);
+        Ok((its.iter().map(|reservation| reservation.reservation_id).collect(), damaged))
     }
 
     /// The reservations that `filter` shows, soonest effective expiry first, then by token.

@@ -64,13 +64,22 @@ fn glob_meets_literal(glob: &Pattern, path: &str, is_directory: bool) -> bool {
     if !glob.is_matchable {
         return false;
     }
-    let names = path.split('/').filter(|name| !name.is_empty()).map(Part::Name);
+    let names = path.split('/').filter(|name| !name.is_empty());
     if is_directory {
         // Strictly below: at least one more segment, then any number.
-        meets(&glob.segments, names.chain([Part::One, Part::Rest]))
+        meets(&glob.segments, names.map(Part::Name).chain([Part::One, Part::Rest]))
     } else {
-        meets(&glob.segments, names)
+        lies_below(glob, names.clone()) || meets(&glob.segments, names.map(Part::Name))
     }
+}
+
+/// Whether a glob names a file as a folder and goes on below it: the file may become one. That a glob such as
+/// `**/*.py` could match below any file at all is not meant.
+fn lies_below<'p>(glob: &Pattern, mut names: impl Iterator<Item = &'p str>) -> bool {
+    let mut segments = glob.segments.iter();
+    let leads_there =
+        names.all(|name| matches!(segments.next(), Some(Segment::Literal(literal)) if **literal == *name));
+    leads_there && segments.next().is_some()
 }
 
 fn globs_meet(one: &Pattern, other: &Pattern) -> bool {

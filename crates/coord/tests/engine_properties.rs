@@ -256,7 +256,8 @@ fn told<T>(answer: Result<T, EngineError>) -> Result<T, TestCaseError> {
 }
 
 fn listed(listing: Result<Listing, EngineError>) -> Result<Vec<Lease>, TestCaseError> {
-    let Listing { mut leases, damaged } = told(listing)?;
+    let Listing { mut leases, damaged, unsure } = told(listing)?;
+    prop_assert!(unsure.is_empty());
     prop_assert!(damaged.is_empty(), "{:?}", damaged);
     leases.sort_by_key(|lease| lease.reservation.token);
     Ok(leases)

@@ -1232,6 +1232,16 @@ fn read_beside_writers(site: &Site) {
     });
 }
 
+/// Whether another thread of this process has the file open.
+#[expect(clippy::unwrap_used, reason = "what a helper of a test does not expect fails the test")]
+fn is_opened_twice(path: &Path) -> bool {
+    let file = fs::metadata(path).unwrap();
+    let open = fs::read_dir("/proc/self/fd").unwrap().flatten().filter(|entry| {
+        fs::metadata(entry.path()).is_ok_and(|other| (other.dev(), other.ino()) == (file.dev(), file.ino()))
+    });
+    open.count() > 1
+}
+
 #[test]
 fn a_store_that_is_replaced_while_a_writer_waits_is_not_written() {
     let site = Site::new();
@@ -1241,7 +1251,7 @@ fn a_store_that_is_replaced_while_a_writer_waits_is_not_written() {
     let error = std::thread::scope(|scope| {
         let waiting = scope.spawn(|| site.engine.grant(&request("bob", &["b.py"])).expect_err("replaced"));
         // Whether the writer waits already or opens the new store later: either way nothing goes to the old one.
-        while !waits_for_lock(&site.path("lock")) {
+        while !is_opened_twice(&site.path("lock")) {
             std::thread::yield_now();
         }
         fs::rename(site.engine.path(), site.folder.path().join("moved")).unwrap();
@@ -1251,15 +1261,6 @@ fn a_store_that_is_replaced_while_a_writer_waits_is_not_written() {
     });
     assert!(matches!(&error, EngineError::Incomplete { path, .. } if path == site.engine.path()), "{error}");
     assert_eq!(names(&site.folder.path().join("moved/reservations")), BTreeSet::from([format!("{id}.json")]));
-}
-
-/// Whether another thread of this process has the file open.
-fn waits_for_lock(path: &Path) -> bool {
-    let file = fs::metadata(path).unwrap();
-    let open = fs::read_dir("/proc/self/fd").unwrap().flatten().filter(|entry| {
-        fs::metadata(entry.path()).is_ok_and(|other| (other.dev(), other.ino()) == (file.dev(), file.ino()))
-    });
-    open.count() > 1
 }
 
 // Very many at once.

@@ -181,8 +181,22 @@ fn all_names() -> Vec<String> {
     names
 }
 
+/// Whether the glob begins with the names of the file, spelled out, and goes on below it.
+fn goes_on_below(glob: &[Segment], file: &[String]) -> bool {
+    let plain = |segment: &Segment| match segment {
+        Segment::Name(elements) => elements
+            .iter()
+            .map(|element| if let Element::Letter(letter) = element { Some(*letter) } else { None })
+            .collect::<Option<String>>(),
+        Segment::Rest => None,
+    };
+    let names: Vec<Option<String>> =
+        glob.iter().map(plain).filter(|name| name.as_deref() != Some(".")).collect();
+    names.len() > file.len() && file.iter().zip(&names).all(|(file, name)| Some(file) == name.as_ref())
+}
+
 /// Whether some path matches the glob and is the file, lies strictly below the directory, or matches the
-/// other glob.
+/// other glob; or the glob goes on below the file by name.
 fn glob_overlaps(glob: &[Segment], other: &Model, names: &[String]) -> bool {
     let mut elements: Vec<&[Element]> = Vec::new();
     let one = indexed(glob, &mut elements);
@@ -198,7 +212,10 @@ fn glob_overlaps(glob: &[Segment], other: &Model, names: &[String]) -> bool {
         names.iter().map(|name| sort_of(name)).collect::<HashSet<_>>().into_iter().collect();
     let of_literal: Vec<Sort> = literal.iter().map(|name| sort_of(name)).collect();
     match other {
-        Model::File { .. } => path_matches(&one, &of_literal.iter().collect::<Vec<_>>()),
+        Model::File { path, .. } => {
+            path_matches(&one, &of_literal.iter().collect::<Vec<_>>())
+                || (goes_on_below(glob, path) && some_path(&[], 4, &sorts, &|path| path_matches(&one, path)))
+        }
         Model::Directory(_) => {
             let start: Vec<&Sort> = of_literal.iter().collect();
             some_path(&start, 4, &sorts, &|path| path.len() > start.len() && path_matches(&one, path))

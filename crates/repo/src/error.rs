@@ -23,8 +23,8 @@ pub enum NotARepository {
     },
     /// `MUSE_REPO_ROOT` names a folder without a store.
     #[error(
-        "MUSE_REPO_ROOT is {}, which holds no folder {STORE_FOLDER}; run `muse init` to make it there, or correct \
-         or unset MUSE_REPO_ROOT", root.display()
+        "MUSE_REPO_ROOT is {}, which holds no folder {STORE_FOLDER}; unset or correct it (`muse init` would make a \
+         store there that other worktrees do not see)", root.display()
     )]
     RootWithoutStore {
         /// The folder that `MUSE_REPO_ROOT` names, made absolute.

@@ -102,8 +102,10 @@ pub(crate) enum Home {
 pub(crate) fn home(top: &Path, folders: &GitFolders) -> Result<Home, GitError> {
     let common_dir = &folders.common_dir;
     if !folders.is_linked && *common_dir != top.join(DOT_GIT) {
-        // A bare repository itself, a submodule, the main tree of `--separate-git-dir`.
-        return Ok(Home::Folder(top.to_owned()));
+        // `git clone --bare URL .bare` and a file `.git` that leads there, with worktrees beside it.
+        let leads_to_bare = common_dir != top && Settings::read(common_dir)?.is_bare(false);
+        // Otherwise a bare repository itself, a submodule, the main tree of `--separate-git-dir`.
+        return Ok(Home::Folder(if leads_to_bare { common_dir.clone() } else { top.to_owned() }));
     }
     let settings = Settings::read(common_dir)?;
     if let Some(parent) = common_dir.parent().filter(|_| is_named_dot_git(common_dir)) {

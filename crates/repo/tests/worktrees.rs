@@ -277,6 +277,29 @@ fn worktrees_of_a_bare_repository() {
 }
 
 #[test]
+fn worktrees_beside_a_git_file_that_leads_to_a_bare_repository() {
+    let site = Site::new();
+    let source = site.repository("source");
+    let project = site.folder("project");
+    git(&project, &["clone", "--quiet", "--bare", source.to_str().expect("UTF-8"), ".bare"]);
+    fs::write(project.join(".git"), "gitdir: ./.bare\n").expect("written");
+    let one = site.worktree(&project, "project/one");
+    let bare = project.join(".bare");
+    for start in [&one, &project, &bare] {
+        assert_eq!(not_a_repository(start), no_store(&bare));
+    }
+    init_store(&one);
+    for start in [&one, &project] {
+        assert_found(start, start, &bare.join(".muse"));
+    }
+    assert!(!init(&project, None).expect("initialised").created);
+    fs::remove_dir_all(bare.join(".muse")).expect("removed");
+    for start in [&one, &project] {
+        assert_gone(start, &bare, &bare);
+    }
+}
+
+#[test]
 fn worktrees_beside_a_bare_repository_called_dot_git() {
     let site = Site::new();
     let source = site.repository("source");

@@ -36,7 +36,7 @@ impl Report for Initialised {
     }
 
     fn carried_out(&self) -> Option<&'static str> {
-        Some("the store was made")
+        self.created.then_some("the store was made")
     }
 }
 

@@ -75,7 +75,7 @@ pub(crate) fn run(args: &ListArgs, context: &Context) -> Result<Answer<ListRepor
     let filter = Filter { run, address, branch, all: args.all };
     // Read before the coordinator reads it: what it finds active is not shown as lapsed.
     let now = context.now();
-    let Listing { leases, damaged } = context.coordinator(&repository).list(&filter)?;
+    let Listing { leases, damaged, .. } = context.coordinator(&repository).list(&filter)?;
     let reservations: Vec<Row> = leases.iter().map(|lease| Row::of(lease, now)).collect();
 
     // What cannot be read could be in the way, so the answer is a failure. What can be read is still shown.

@@ -54,11 +54,14 @@ fn reservation_id(text: &OsString) -> Result<ReservationId, CommandError> {
     Ok(text.to_string_lossy().parse::<ReservationId>()?)
 }
 
-/// Checks the length of a reason.
+/// Checks that a reason says something and is not too long.
 fn reason(text: Option<&OsString>) -> Result<Option<String>, CommandError> {
     let bad = |message: String| CommandError::new(Kind::BadArgs, message);
     let Some(text) = text else { return Ok(None) };
     let text = text.to_str().ok_or_else(|| bad("--reason is not valid UTF-8: write another".to_owned()))?;
+    if text.trim().is_empty() {
+        return Err(bad("--reason is empty: say why, for those who look later".to_owned()));
+    }
     if text.len() > ReleaseRequest::REASON_BYTES_MAX {
         let max = ReleaseRequest::REASON_BYTES_MAX;
         return Err(bad(format!("--reason is too long ({} bytes; at most {max}): shorten it", text.len())));

@@ -53,6 +53,16 @@ pub enum AddressError {
         /// What was typed.
         input: String,
     },
+    /// The path leads into another working tree: a submodule, a nested repository, another worktree.
+    #[error(
+        "`{input}` lies in another working tree, `{folder}`: change into that one, and name the path from there"
+    )]
+    OtherTree {
+        /// What was typed.
+        input: String,
+        /// The top of the other tree, relative to the top of this one.
+        folder: String,
+    },
     /// A symlink on the way has a target outside the working tree.
     #[error(
         "`{input}` leaves the working tree by the symlink `{link}` to `{target}`: name a path inside the tree"

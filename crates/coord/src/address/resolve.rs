@@ -76,6 +76,17 @@ pub trait Tree {
     /// Whatever the file system says. `NotFound`, `NotADirectory` and `InvalidFilename` are taken to mean
     /// that nothing stands there.
     fn entry(&self, segments: &[String]) -> io::Result<Option<Entry>>;
+
+    /// Whether the directory at this path, below the top, is the top of another working tree: a submodule, a
+    /// nested repository, a linked worktree inside the main tree's folder. Its files have addresses there.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the file system says.
+    fn is_working_tree(&self, segments: &[String]) -> io::Result<bool> {
+        let _ = segments;
+        Ok(false)
+    }
 }
 
 /// A tree in which nothing exists.
@@ -162,7 +173,7 @@ fn without_warnings(address: Address) -> Resolved {
 fn is_decisive(end: &Result<End, AddressError>) -> bool {
     match end {
         Ok(end) => end.is_there,
-        Err(error) => matches!(error, AddressError::Io { .. }),
+        Err(error) => matches!(error, AddressError::Io { .. } | AddressError::OtherTree { .. }),
     }
 }
 
@@ -218,6 +229,7 @@ impl Walk<'_> {
         // How many of the names are known to stand in the tree.
         let mut standing = names.len();
         let mut is_directory = true;
+        let mut is_file = false;
         let mut is_there = true;
         let mut symlinks = 0;
         let mut last_symlink = None;
@@ -225,19 +237,25 @@ impl Walk<'_> {
             typed.into_iter().rev().map(|name| Ahead { name, is_typed: true }).collect();
         while let Some(Ahead { name, is_typed }) = ahead.pop() {
             match &*name {
-                "" | "." => is_directory = true,
+                // What stands there as a file is one, however it is spelled.
+                "" | "." => is_directory = !is_file,
                 ".." => {
                     if names.pop().is_none() {
                         return Err(self.leaves_tree(last_symlink.filter(|_| !is_typed)));
                     }
                     standing = standing.min(names.len());
                     is_directory = true;
+                    is_file = false;
                 }
                 _ => {
                     let parent_stands = standing == names.len();
+                    if parent_stands {
+                        self.stay_in_this_tree(&names)?;
+                    }
                     names.push(name);
                     let entry = if parent_stands { self.entry(&names)? } else { None };
                     is_directory = entry == Some(Entry::Directory);
+                    is_file = entry == Some(Entry::File);
                     match entry {
                         None => is_there &= !is_typed,
                         Some(Entry::File | Entry::Directory) => standing = names.len(),
@@ -260,6 +278,19 @@ impl Walk<'_> {
             }
         }
         Ok(End { names, is_directory, is_there })
+    }
+
+    /// Fails when the next step from here would be one into another working tree.
+    fn stay_in_this_tree(&self, names: &[String]) -> Result<(), AddressError> {
+        let is_other = !names.is_empty()
+            && self
+                .tree
+                .is_working_tree(names)
+                .map_err(|source| AddressError::Io { path: names.join("/"), source })?;
+        if is_other {
+            return Err(AddressError::OtherTree { input: self.input.to_owned(), folder: names.join("/") });
+        }
+        Ok(())
     }
 
     /// Goes from the symlink that the walk stands on to where its target starts, and returns the steps from
@@ -315,6 +346,9 @@ impl Walk<'_> {
         let leading = unquote_all(leading)
             .map_err(|fault| AddressError::Pattern { input: self.input.to_owned(), fault })?;
         let end = self.names(start, leading)?;
+        if end.is_there && end.is_directory {
+            self.stay_in_this_tree(&end.names)?;
+        }
 
         let mut pattern = String::with_capacity(self.input.len());
         for name in &end.names {

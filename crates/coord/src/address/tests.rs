@@ -122,7 +122,9 @@ fn plain_paths_are_relative_to_the_top() {
 fn directories_end_in_a_slash() {
     assert_eq!(canonical("src/"), "src/");
     assert_eq!(canonical_in(&["src/a.py"], &[], "src"), "src/");
-    assert_eq!(canonical_in(&["src/a.py"], &[], "src/a.py/"), "src/a.py/");
+    assert_eq!(canonical_in(&["src/a.py"], &[], "src/a.py/"), "src/a.py");
+    assert_eq!(canonical_in(&["src/a.py"], &[], "src/a.py/."), "src/a.py");
+    assert_eq!(canonical_in(&["src/a.py"], &[], "src/a.py/b"), "src/a.py/b");
     assert_eq!(canonical("src/."), "src/");
     assert_eq!(canonical("src/api/.."), "src/");
     for top in [".", "./", "src/..", "/work/tree", "/work/tree/"] {
@@ -660,6 +662,19 @@ fn globs_overlap_globs_exactly() {
     assert_overlap("**", "**", true);
     assert_overlap("*/**", "*", true);
     assert_overlap("*/*", "*", false);
+}
+
+#[test]
+fn a_file_that_may_become_a_folder_overlaps_a_glob_below_it() {
+    assert_overlap("pkg", "pkg/*.py", true);
+    assert_overlap("pkg::f", "pkg/**/*.py", true);
+    assert_overlap("src/pkg", "src/pkg/sub/*", true);
+    assert_overlap("pkg", "pkgs/*.py", false);
+    // But not with every glob that could match below some file.
+    assert_overlap("pkg", "**/*.py", false);
+    assert_overlap("pkg", "*/x.py", false);
+    assert_overlap("src/pkg", "src/*/x.py", false);
+    assert_overlap("pkg", "pkg/[!\u{1}-\u{10FFFF}]", false);
 }
 
 #[test]

@@ -179,7 +179,7 @@ impl<C: Clock> Engine for MemoryEngine<C> {
 
     fn history(&self) -> Result<Listing, EngineError> {
         let leases = self.contents().leases.values().cloned().collect();
-        Ok(Listing { leases, damaged: Vec::new() })
+        Ok(Listing { leases, ..Listing::default() })
     }
 
     fn now(&self) -> Timestamp {

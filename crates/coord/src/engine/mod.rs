@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::decide::{Conflict, Notice, Request};
 use crate::id::{ReservationId, RunId};
 use crate::lease::Lease;
-use crate::record::{Heartbeat, RecordError, Supersession, TtlSeconds};
+use crate::record::{Heartbeat, RecordError, Reservation, Supersession, TtlSeconds};
 
 #[cfg(test)]
 mod conformance;
@@ -189,6 +189,9 @@ pub struct Listing {
     pub leases: Vec<Lease>,
     /// One error for each that could not, sorted by what it says.
     pub damaged: Vec<EngineError>,
+    /// Those of which a record beside the reservation could not be read, so that where they stand is not known:
+    /// whose they are is. Only [`Engine::history`] tells them.
+    pub unsure: Vec<Reservation>,
 }
 
 /// Why an engine could not do what it was asked.
@@ -242,9 +245,10 @@ pub enum EngineError {
     },
     /// Somebody holds a lock for too long.
     #[error(
-        "{} was still locked{} after {waited:?}",
+        "{} was still locked{} after {}",
         path.display(),
-        holder_pid.map(|pid| format!(" by process {pid}")).unwrap_or_default()
+        holder_pid.map(|pid| format!(" by process {pid}")).unwrap_or_default(),
+        if waited.as_secs() > 0 { format!("{} s", waited.as_secs()) } else { format!("{} ms", waited.as_millis()) }
     )]
     Busy {
         /// The locked file.

@@ -333,6 +333,16 @@ impl Folder {
         Ok(true)
     }
 
+    /// Whether no folder of a store is missing here, nor the token.
+    pub(super) fn is_complete(&self) -> Result<bool, EngineError> {
+        for name in FOLDERS.iter().chain([&TOKEN_NAME]) {
+            if !self.holds(name)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Makes the folders of a store that are missing here, and returns their paths.
     pub(super) fn make_rooms(&self) -> Result<Vec<PathBuf>, EngineError> {
         let mut made = Vec::new();

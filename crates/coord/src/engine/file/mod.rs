@@ -235,14 +235,18 @@ impl<C: Clock> Engine for FileEngine<C> {
         let Some(store) = self.open()? else { return Ok(Listing::default()) };
         let (names, mut damaged) = store.reservations.names()?;
         let mut leases = Vec::with_capacity(names.len());
+        let mut unsure = Vec::new();
         for id in names {
             match find(&store, id) {
                 Ok(lease) => leases.extend(lease),
-                Err(error) => damaged.push(error),
+                Err(error) => {
+                    damaged.push(error);
+                    unsure.extend(store.reservation(id).ok().flatten());
+                }
             }
         }
         damaged.sort_by_key(ToString::to_string);
-        Ok(Listing { leases, damaged })
+        Ok(Listing { leases, damaged, unsure })
     }
 
     fn now(&self) -> Timestamp {
@@ -312,7 +316,7 @@ fn live(store: &Store) -> Result<Listing, EngineError> {
         }
     }
     damaged.sort_by_key(ToString::to_string);
-    Ok(Listing { leases, damaged })
+    Ok(Listing { leases, damaged, unsure: Vec::new() })
 }
 
 /// How many records make another thread worth its start, which takes as long as reading about ten.
@@ -358,7 +362,7 @@ fn read_each<T: Send>(ids: &[ReservationId], read: impl Fn(ReservationId) -> T +
 
 /// What a grant is decided against. A single record that cannot be read fails it: it could be in the way.
 fn candidates(store: &Store) -> Result<Vec<Candidate>, EngineError> {
-    let Listing { leases, damaged } = live(store)?;
+    let Listing { leases, damaged, .. } = live(store)?;
     match damaged.into_iter().next() {
         Some(error) => Err(error),
         None => Ok(leases.into_iter().map(|lease| Candidate { lease, being_extended: false }).collect()),
