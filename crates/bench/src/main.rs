@@ -2,8 +2,8 @@
 //!
 //! Whole processes: each figure is the median over many calls, and the programs that are compared take turns,
 //! so that what else the machine does hits them alike. The floor is a program that does the least that any
-//! such program must (see `bin/floor.rs`). The stores are made on the disk of the current directory's
-//! `target` folder; `muse` is the one beside this program. Nothing here asserts anything.
+//! such program must (see `bin/floor.rs`). The stores are made in the folder of this program, and `muse` is the
+//! one beside it. Nothing here asserts anything.
 
 #![expect(
     clippy::disallowed_methods,
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use muse_coord::record::{Draft, to_file_bytes};
 use muse_coord::{
-    Beat, Clock, Engine, FileEngine, Mode, ReservationId, RunId, SystemClock, Timestamp, Token, TtlSeconds,
+    Beat, Beaten, Clock, Engine, FileEngine, Mode, ReservationId, RunId, SystemClock, Token, TtlSeconds,
 };
 use nix::sys::resource::{UsageWho, getrusage};
 use tempfile::TempDir;
@@ -92,7 +92,7 @@ impl Site {
                 operation: None,
                 token: Token::new(u64::try_from(number)? + 1).ok_or("no such token")?,
                 ttl_seconds: TtlSeconds::new(86_400)?,
-                created_at: Timestamp::from_microseconds(now.as_microseconds()),
+                created_at: now,
             };
             let reservation = draft.into_reservation()?;
             let id = reservation.reservation_id;
@@ -343,7 +343,8 @@ fn sustained(site: &Site, rows: &mut Rows) -> Outcome<()> {
                     };
                     let beat = Beat { reservation, run, extension };
                     while start.elapsed() < SUSTAINED {
-                        let counter = if engine.beat(&beat).is_ok() { count } else { failed };
+                        let is_extended = matches!(engine.beat(&beat), Ok(Beaten::Extended { .. }));
+                        let counter = if is_extended { count } else { failed };
                         counter.fetch_add(1, Ordering::Relaxed);
                     }
                 });

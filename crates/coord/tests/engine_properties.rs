@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use muse_coord::{
     Address, Beat, Engine, EngineError, FileEngine, Lease, Listing, ManualClock, MemoryEngine, Mode,
-    ReleaseRequest, Request, ReservationId, Reserved, RunId, TakeOver, TtlSeconds,
+    ReleaseRequest, Request, ReservationId, Reserved, RunId, State, TakeOver, Timestamp, TtlSeconds,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -233,9 +233,31 @@ impl Pair {
 
     fn compare(&self) -> Result<(), TestCaseError> {
         prop_assert_eq!(listed(self.file.live())?, listed(self.memory.live())?);
-        prop_assert_eq!(listed(self.file.history())?, listed(self.memory.history())?);
-        Ok(())
+        let history = listed(self.file.history())?;
+        prop_assert_eq!(&history, &listed(self.memory.history())?);
+        has_one_holder_each(&history, self.file.now())
     }
+}
+
+/// What holds whatever the engines share: of two reservations by unrelated runs that cannot stand beside each
+/// other, at most one is active; and no token was granted twice.
+fn has_one_holder_each(history: &[Lease], now: Timestamp) -> Result<(), TestCaseError> {
+    for (position, one) in history.iter().enumerate() {
+        for other in &history[position + 1..] {
+            let (first, second) = (&one.reservation, &other.reservation);
+            prop_assert!(first.token < second.token, "{first:?} and {second:?}");
+            let is_kin =
+                first.run_id.descends_from(&second.run_id) || second.run_id.descends_from(&first.run_id);
+            let excludes = (first.mode == Mode::Exclusive && second.mode != Mode::Advisory)
+                || (second.mode == Mode::Exclusive && first.mode != Mode::Advisory);
+            let meet = || {
+                first.addresses.iter().any(|held| second.addresses.iter().any(|other| held.overlaps(other)))
+            };
+            let both = one.state(now) == State::Active && other.state(now) == State::Active;
+            prop_assert!(is_kin || !excludes || !both || !meet(), "both hold: {first:?} and {second:?}");
+        }
+    }
+    Ok(())
 }
 
 fn address(text: &str) -> Address {
