@@ -23,7 +23,7 @@ use crate::id::Token;
 /// How a store that is being built is named, with random letters behind it.
 const BUILDING_PREFIX: &str = "coordination.new-";
 
-/// What [`prepare`] did.
+/// What [`FileEngine::prepare`](super::FileEngine::prepare) did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Prepared {
     /// Whether there was no store before.
