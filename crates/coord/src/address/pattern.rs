@@ -158,7 +158,8 @@ impl Pattern {
                     }
                 }
                 Segment::Wild(_) => {
-                    wild_characters += raw.chars().count();
+                    // Of the canonical spelling: what is accepted once is accepted when it is read again.
+                    wild_characters += spelled.chars().count();
                     if wild_characters > WILD_CHARACTERS_MAX {
                         return Err(PatternFault::TooLong);
                     }

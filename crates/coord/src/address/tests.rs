@@ -693,5 +693,13 @@ fn nested_braces_do_not_blow_up() {
             other => panic!("{other:?}"),
         }
     }
+    // The limit is on the canonical spelling, which quotes more: what is accepted is accepted when it is read.
+    for classes in [85, 86, 102, 103, 128] {
+        if let Ok(resolved) = Address::resolve(&"[:-]".repeat(classes), &Place::top("/top"), &NoTree) {
+            assert_eq!(resolved.address.as_str().parse::<Address>().unwrap(), resolved.address, "{classes}");
+        } else {
+            assert!(classes > 102, "{classes}");
+        }
+    }
     assert_overlap(&"**/a/".repeat(800), &"**/b/".repeat(800), true);
 }
