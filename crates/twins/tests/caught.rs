@@ -6,7 +6,7 @@
 #![cfg(target_os = "linux")]
 
 use muse_testkit::kills::kill_everywhere;
-use muse_testkit::operations::Operation;
+use muse_testkit::operations::{Operation, Ready};
 use muse_testkit::pauses::{Ending, Point, late_heartbeat, stopped_heartbeat};
 use muse_testkit::power_loss::lose_power_everywhere;
 use muse_testkit::races::{KINDS, race};
@@ -46,7 +46,8 @@ fn kills_notice_records_that_are_written_in_place() {
 #[test]
 fn power_loss_notices_files_that_are_not_synced() {
     for operation in [Operation::Reserve, Operation::Supersede, Operation::TakeOver, Operation::Release] {
-        let report = lose_power_everywhere(&without("FileSync"), operation);
+        let report =
+            lose_power_everywhere(&without("FileSync"), &Ready::make(&without("FileSync"), operation));
         assert_caught!(report.violations, "may be there with anything in it");
     }
 }
@@ -54,7 +55,11 @@ fn power_loss_notices_files_that_are_not_synced() {
 #[test]
 fn power_loss_notices_folders_that_are_not_synced() {
     for operation in [Operation::Reserve, Operation::Supersede, Operation::TakeOver, Operation::Release] {
-        let violations = lose_power_everywhere(&without("DirectorySync"), operation).violations;
+        let violations = lose_power_everywhere(
+            &without("DirectorySync"),
+            &Ready::make(&without("DirectorySync"), operation),
+        )
+        .violations;
         if operation.is_grant() {
             assert_caught!(violations.clone(), "may be there with a token above the token file's");
         }
