@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use muse_coord::{
     Beat, Engine, EngineError, FileEngine, Listing, ManualClock, ReleaseRequest, Request, ReservationId,
-    Reserved, RunId, TakeOver, TtlSeconds,
+    Reserved, Retention, RunId, Silent, TakeOver, TtlSeconds,
 };
 
 const START_SECONDS: i64 = 1_800_000_000;
@@ -370,4 +370,66 @@ fn a_store_that_shrinks_and_grows_keeps_all_in_sight() {
     }
     site.is_denied("a.py");
     site.serves();
+}
+
+/// Everything that was ever granted, live and archived.
+fn ever(site: &Site) -> (usize, usize) {
+    let live: Vec<ReservationId> =
+        site.engine.history().unwrap().leases.iter().map(|lease| lease.reservation.reservation_id).collect();
+    let archived: Vec<ReservationId> =
+        site.engine.archived().unwrap().map(|line| line.unwrap().reservation.reservation_id).collect();
+    assert!(live.iter().all(|id| !archived.contains(id)), "in both");
+    (live.len(), archived.len())
+}
+
+#[test]
+fn a_reserve_tidies_up_what_has_long_been_over() {
+    let site = Site::crowded();
+    let kept = site.hold("alice", "kept.py");
+    site.clock.advance_seconds(3600 + 3599);
+    site.hold("bob", "b.py");
+    assert_eq!(ever(&site), (MANY + 2, 0), "not over for an hour");
+    // Revived in time, and later than its record says.
+    let beat = Beat {
+        reservation: kept,
+        run: RunId::new("alice").unwrap(),
+        extension: TtlSeconds::new(36_000).unwrap(),
+    };
+    site.engine.beat(&beat).unwrap();
+    site.clock.advance_seconds(1);
+    site.hold("carol", "c.py");
+    assert_eq!(ever(&site), (3, MANY));
+    site.is_denied("kept.py");
+    site.is_denied("b.py");
+    site.hold("dave", "crowd/");
+}
+
+#[test]
+fn what_was_released_is_tidied_up_after_an_hour_whatever_its_lifetime() {
+    let site = Site::crowded();
+    let ids: Vec<ReservationId> =
+        site.engine.live().unwrap().leases.iter().map(|lease| lease.reservation.reservation_id).collect();
+    for id in ids {
+        site.release("crowd", id);
+    }
+    site.clock.advance_seconds(3599);
+    site.hold("alice", "a.py");
+    assert_eq!(ever(&site), (MANY + 1, 0));
+    site.clock.advance_seconds(1);
+    site.hold("bob", "b.py");
+    assert_eq!(ever(&site), (2, MANY));
+}
+
+#[test]
+fn an_index_goes_on_through_gc() {
+    let site = Site::crowded();
+    site.clock.advance_seconds(3601);
+    for number in 0..MANY {
+        site.hold("later", &format!("later/{number}.py"));
+    }
+    site.engine.collect(&Retention::older_than(0), &Silent).unwrap();
+    assert_eq!(ever(&site), (MANY, MANY));
+    site.is_denied("later/3.py");
+    assert!(site.found("crowd/").is_empty());
+    site.hold("worker", "crowd/3.py");
 }
