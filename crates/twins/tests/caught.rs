@@ -7,13 +7,20 @@
 
 use muse_testkit::kills::kill_everywhere;
 use muse_testkit::operations::{Operation, Ready};
-use muse_testkit::pauses::{Ending, Point, late_heartbeat, stopped_heartbeat};
-use muse_testkit::power_loss::lose_power_everywhere;
+use muse_testkit::pauses::{
+    Ending, Point, late_heartbeat, stopped_heartbeat, stopped_heartbeat_and_collection,
+};
+use muse_testkit::power_loss::{PowerReport, lose_power_everywhere};
 use muse_testkit::races::{KINDS, race};
 use muse_testkit::{Muse, assert_caught};
 
 fn without(safeguard: &'static str) -> Muse {
     Muse::twin(env!("CARGO_BIN_EXE_muse-twin"), safeguard)
+}
+
+fn power_lost(protection: &'static str, operation: Operation) -> PowerReport {
+    let muse = without(protection);
+    lose_power_everywhere(&muse, &Ready::make(&muse, operation))
 }
 
 #[test]
@@ -46,8 +53,7 @@ fn kills_notice_records_that_are_written_in_place() {
 #[test]
 fn power_loss_notices_files_that_are_not_synced() {
     for operation in [Operation::Reserve, Operation::Supersede, Operation::TakeOver, Operation::Release] {
-        let report =
-            lose_power_everywhere(&without("FileSync"), &Ready::make(&without("FileSync"), operation));
+        let report = power_lost("FileSync", operation);
         assert_caught!(report.violations, "may be there with anything in it");
     }
 }
@@ -55,11 +61,7 @@ fn power_loss_notices_files_that_are_not_synced() {
 #[test]
 fn power_loss_notices_folders_that_are_not_synced() {
     for operation in [Operation::Reserve, Operation::Supersede, Operation::TakeOver, Operation::Release] {
-        let violations = lose_power_everywhere(
-            &without("DirectorySync"),
-            &Ready::make(&without("DirectorySync"), operation),
-        )
-        .violations;
+        let violations = power_lost("DirectorySync", operation).violations;
         if operation.is_grant() {
             assert_caught!(violations.clone(), "may be there with a token above the token file's");
         }
@@ -73,4 +75,33 @@ fn power_loss_notices_folders_that_are_not_synced() {
 #[test]
 fn late_heartbeats_notice_a_missing_supersession() {
     assert_caught!(late_heartbeat(&without("Supersession")), "both hold");
+}
+
+#[test]
+fn kills_notice_a_collection_that_removes_before_it_archives() {
+    let report = kill_everywhere(&without("ArchiveFirst"), Operation::FirstGc);
+    assert_caught!(report.violations, "is lost");
+}
+
+#[test]
+fn power_loss_notices_an_archive_that_is_not_synced() {
+    for operation in [Operation::Gc, Operation::FirstGc] {
+        let report = power_lost("FileSync", operation);
+        assert_caught!(report.violations, "may be in neither place");
+    }
+    let report = power_lost("DirectorySync", Operation::FirstGc);
+    assert_caught!(report.violations, "may be in neither place");
+    let report = power_lost("DirectorySync", Operation::Gc);
+    assert_caught!(report.violations, "may be back without its record in releases");
+}
+
+#[test]
+fn kills_notice_a_torn_line_that_is_not_cut_off() {
+    let report = kill_everywhere(&without("TornLine"), Operation::Gc);
+    assert_caught!(report.violations, "is lost");
+}
+
+#[test]
+fn pauses_notice_a_collection_without_the_record_lock() {
+    assert_caught!(stopped_heartbeat_and_collection(&without("RecordLock")), "extended, and archived");
 }
