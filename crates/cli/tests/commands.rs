@@ -1312,6 +1312,7 @@ fn manual_pages_for_every_command() {
         "-coord-list",
         "-coord-release",
         "-coord-reserve",
+        "-coord-run",
         "-coord-show",
         "-demo",
         "-init",

@@ -77,7 +77,7 @@ impl Report for ReserveReport {
                     screen.result(&format!("  {address}"));
                 }
                 for notice in granted.notices.iter().take(SHOWN_MAX) {
-                    screen.warning(&format!("{}, and you were not stopped", describe(notice)));
+                    screen.warning(&not_stopped(notice));
                 }
                 more(screen, granted.notices.len(), "notices");
             }
@@ -103,6 +103,11 @@ fn more(screen: &mut Screen, count: usize, what: &str) {
     if count > SHOWN_MAX {
         screen.status(&format!("... and {} more {what}; --json names them all", count - SHOWN_MAX));
     }
+}
+
+/// A notice in one sentence.
+pub(super) fn not_stopped(notice: &Notice) -> String {
+    format!("{}, and you were not stopped", describe(notice))
 }
 
 /// Who holds what, in one sentence.
