@@ -548,7 +548,14 @@ fn a_reservation_that_the_run_had_is_left_as_it_was() {
     let running = stage.start(&["--ttl", "2", "--grace", "1"], &format!("{WAIT}; exit 9"));
     stage.child();
     assert_eq!(stage.only(), held.id());
+    // One that was granted at the same time for as long has had a heartbeat since; this one needed none.
+    let other =
+        ["coord", "run", "--run-id", "other", "--ttl", "2", "--grace", "1", "b.py", "--", "sh", "-c", WAIT];
+    let other = stage.muse.start(stage.path(), &[] as &[&str], &other);
+    let heartbeats = stage.scratch.store().join("heartbeats");
+    until("the other one has had a heartbeat", || muse_testkit::scratch::names(&heartbeats).len() > 1);
     stage.go();
+    ends_with(&other.finish(), 0);
     ends_with(&running.finish(), 9);
     assert_eq!(stage.only(), held.id());
     let until =
@@ -629,14 +636,18 @@ fn an_interrupt_reaches_a_command_in_a_pipeline_once() {
     stage.is_left_clean();
 }
 
+/// Says whether its group has the terminal, and reads from stdin and from the terminal.
+const READS: &str = "read -r stat < /proc/$$/stat; set -- ${stat##*) }; [ $3 = $6 ] && echo in front; \
+                     echo asks; read -r a; read -r b < /dev/tty; echo \"heard $a $b\"";
+
 #[test]
 fn a_command_reads_the_terminal() {
     let stage = Stage::new();
     let terminal = Tmux::start(stage.path());
-    fs::write(stage.at("script"), "echo asks; read -r a; read -r b < /dev/tty; echo \"heard $a $b\"")
-        .unwrap();
+    fs::write(stage.at("script"), READS).unwrap();
     terminal.line(&typed("script"));
     terminal.until_shown("asks");
+    assert!(terminal.screen().contains("in front"), "{}", terminal.screen());
     terminal.line("one");
     terminal.line("two");
     terminal.until_shown("heard one two");
@@ -682,6 +693,60 @@ fn ctrl_z_and_fg_stop_and_continue_both() {
     terminal.until_shown("heard words");
     terminal.line("echo code=$?");
     terminal.until_shown("code=9");
+    drop(terminal);
+    stage.is_left_clean();
+}
+
+#[test]
+fn ctrl_z_stops_a_pipeline_and_the_command_in_it() {
+    let stage = Stage::new();
+    fs::write(stage.at("script"), format!("{WAIT}; echo over")).unwrap();
+    let terminal = Tmux::start(stage.path());
+    terminal.line(&format!("{PROGRAM} coord run --run-id worker src/a.py -- sh script | cat"));
+    let child = stage.child();
+    terminal.key("C-z");
+    terminal.until_shown("[1]+  Stopped");
+    assert_eq!(process_state(child), Some('T'));
+    terminal.line("clear; fg");
+    until("it goes on", || process_state(child) != Some('T'));
+    stage.go();
+    terminal.until_shown("over");
+    drop(terminal);
+    stage.is_left_clean();
+}
+
+#[test]
+fn a_command_that_was_stopped_past_the_ttl_goes_on_only_with_its_reservation() {
+    let stage = Stage::new();
+    let flags = "--ttl 2 --grace 1 --run-id worker src/a.py";
+    fs::write(stage.at("script"), "echo $$ > started; while [ -e . ]; do echo > tick; sleep 0.02; done")
+        .unwrap();
+    let terminal = Tmux::start(stage.path());
+    terminal.line(&format!("{PROGRAM} coord run {flags} -- sh script; echo code=$?"));
+    let child = stage.child();
+    let id = stage.only();
+    let sleep_past_the_ttl = || {
+        terminal.key("C-z");
+        terminal.until_shown("[1]+  Stopped");
+        assert_eq!(process_state(child), Some('T'));
+        until("it has lapsed", || stage.state(&id) == "lapsed");
+        fs::remove_file(stage.at("tick")).unwrap();
+    };
+    // It is still to be had: the command goes on.
+    sleep_past_the_ttl();
+    terminal.line("clear; fg");
+    until("it goes on", || stage.at("tick").exists());
+    assert_eq!(stage.state(&id), "active");
+
+    // Nobody can tell whether it is: the command does not run again.
+    sleep_past_the_ttl();
+    let record = File::open(stage.scratch.store().join(format!("reservations/{id}.json"))).unwrap();
+    record.lock().unwrap();
+    terminal.line("clear; fg; echo code=$?");
+    until("the command has ended", || !is_alive(child));
+    assert!(!stage.at("tick").exists(), "it ran without its reservation");
+    drop(record);
+    terminal.until_shown("code=8");
     drop(terminal);
     stage.is_left_clean();
 }
