@@ -39,6 +39,7 @@ pub(super) enum Room {
     Heartbeats,
     Releases,
     Superseded,
+    Waiting,
     Temporary,
 }
 
@@ -49,14 +50,15 @@ impl Room {
             Room::Heartbeats => "heartbeats",
             Room::Releases => "releases",
             Room::Superseded => "superseded",
+            Room::Waiting => "waiting",
             Room::Temporary => "tmp",
         }
     }
 }
 
 /// Every folder that a new store gets. Those that this program does not use yet belong to the format.
-const FOLDERS: [&str; 7] =
-    ["reservations", "heartbeats", "releases", "superseded", "intents", "archive", "tmp"];
+const FOLDERS: [&str; 8] =
+    ["reservations", "heartbeats", "releases", "superseded", "waiting", "intents", "archive", "tmp"];
 
 /// The name of the store's lock file.
 pub(super) const LOCK_NAME: &str = "lock";
@@ -161,7 +163,7 @@ impl Folder {
         }
     }
 
-    fn room(&self, room: Room) -> Result<Option<Folder>, EngineError> {
+    pub(super) fn room(&self, room: Room) -> Result<Option<Folder>, EngineError> {
         let name = room.folder_name();
         Folder::open_at(self.fd(), name.as_ref(), self.path.join(name), self.safeguards)
     }
@@ -343,11 +345,23 @@ impl Folder {
         Ok(true)
     }
 
+    /// Makes one folder of a store if it is missing here.
+    pub(super) fn make_room(&self, room: Room) -> Result<(), EngineError> {
+        let name = room.folder_name();
+        match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(FOLDER_MODE)) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(errno) => Err(self.unwritable(name, "make", errno)),
+        }
+    }
+
     /// Makes the folders of a store that are missing here, and returns their paths.
+    ///
+    /// But for that of the tickets: a store of an earlier version has none, and whoever waits takes a new ticket.
     pub(super) fn make_rooms(&self) -> Result<Vec<PathBuf>, EngineError> {
         let mut made = Vec::new();
         for name in FOLDERS {
             match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(FOLDER_MODE)) {
+                Ok(()) if name == Room::Waiting.folder_name() => {}
                 Ok(()) => made.push(self.path_of(name)),
                 Err(Errno::EXIST) => {}
                 Err(errno) => return Err(self.unwritable(name, "make", errno)),
