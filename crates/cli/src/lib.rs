@@ -16,6 +16,7 @@ mod error;
 mod exit;
 mod output;
 mod report;
+mod wait;
 
 /// Runs the command that the process's arguments name, and returns its exit code.
 ///
