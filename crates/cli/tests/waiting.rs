@@ -9,7 +9,9 @@ use std::thread;
 
 use muse_testkit::process::{Running, Signal, signal, until};
 use muse_testkit::strace::inject;
-use muse_testkit::waiting::{WAITERS, has_place, kill_everywhere, queue, start_waiting, tickets};
+use muse_testkit::waiting::{
+    WAITERS, has_place, kill_after_the_grant, kill_everywhere, queue, start_waiting, tickets,
+};
 use muse_testkit::{Answer, Muse, Scratch, assert_sound};
 use support::Site;
 
@@ -294,6 +296,11 @@ fn killed_anywhere_while_it_waits() {
     assert!(report.acknowledged > 0 && report.unacknowledged > 0);
 }
 
+#[test]
+fn killed_between_the_grant_and_the_end_of_its_ticket() {
+    assert_sound!(kill_after_the_grant(&muse()));
+}
+
 // Answers.
 
 #[test]
@@ -335,6 +342,32 @@ fn giving_up_names_position_and_everybody_in_the_way() {
             held.id
         ),
     );
+    drop(bob);
+}
+
+#[test]
+fn list_tells_who_waits() {
+    let site = Site::new();
+    site.reserve("alice", "a.py", &[]);
+    let words = ["coord", "reserve", "a.py::f", "src/", "--run-id", "bob", "--wait", "600", "--shared"];
+    let bob = muse().start(site.path(), &[] as &[&str], &words);
+    until("bob waits", || support::names(&site.store().join("waiting")).len() == 1);
+    let list = |flags: &[&str]| site.coord(&["list"]).args(flags).json().value();
+    let all = list(&[]);
+    let waiter = &all["waiting"][0];
+    assert_eq!((&waiter["run_id"], &waiter["mode"]), (&"bob".into(), &"shared".into()));
+    assert_eq!(waiter["addresses"], serde_json::json!(["a.py::f", "src/"]));
+    assert_eq!(list(&["--run-id", "bob"])["waiting"], all["waiting"]);
+    assert_eq!(list(&["--address", "src/x.py"])["waiting"].as_array().map(Vec::len), Some(1));
+    for other in [["--run-id", "alice"], ["--address", "b.py"], ["--branch", "main"]] {
+        assert_eq!(list(&other)["waiting"], serde_json::json!([]), "{other:?}");
+    }
+    let text = site.coord(&["list", "--run-id", "bob"]).run();
+    assert_eq!((text.code, &*text.stderr), (0, "no reservations to show\n"));
+    let lines: Vec<Vec<&str>> = text.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["WAITER", "ADDRESSES", "MODE", "OPERATION", "AGE", "TICKET"]);
+    assert_eq!(lines[1][..4], ["bob", "a.py::f", "shared", "-"]);
+    assert_eq!(lines[1][5], waiter["ticket"].to_string());
     drop(bob);
 }
 

@@ -1,6 +1,10 @@
 //! Tickets on the disk: what cannot be read, what killed processes leave, what an earlier version did not make.
 
-#![expect(clippy::expect_used, reason = "what a helper of a test does not expect fails the test")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what a helper of a test does not expect fails the test"
+)]
 #![allow(clippy::disallowed_methods, reason = "these tests put files into a store from outside")]
 
 use std::fs::{self, File};
@@ -9,7 +13,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use muse_coord::{
-    Engine, EngineError, FileEngine, ManualClock, Request, Reserved, RunId, TicketNumber, TtlSeconds, Turn,
+    Beat, Engine, EngineError, FileEngine, Interest, ManualClock, ReleaseRequest, Request, Reserved, RunId,
+    TicketNumber, TtlSeconds, Turn, Woken,
 };
 
 const START_SECONDS: u64 = 1_800_000_000;
@@ -213,4 +218,43 @@ fn a_denied_request_and_a_refused_wait_write_nothing() {
     assert!(matches!(turn, Turn::Deadlock { .. }), "{turn:?}");
     assert_eq!(listed(), before);
     assert!(site.ticket(alice).exists());
+}
+
+/// Events are there as soon as the call that caused them is over, so nothing has to be waited for.
+#[cfg(target_os = "linux")]
+#[test]
+fn who_waits_is_woken_by_what_may_free_something_and_by_nothing_else() {
+    let site = Site::new();
+    let ticket = site.queue("alice");
+    let mut freed = site.engine.changes(Interest::Freed).unwrap();
+    let mut everything = site.engine.changes(Interest::Everything).unwrap();
+    let mut told = |what: &str, wakes: bool| {
+        let woken = freed.wait(Duration::ZERO, None);
+        assert_eq!(woken, if wakes { Woken::Changed } else { Woken::TimedOut }, "{what}");
+        assert_eq!(everything.wait(Duration::ZERO, None), Woken::Changed, "{what}");
+        // Many changes at once are one.
+        assert_eq!(freed.wait(Duration::ZERO, None), Woken::TimedOut, "{what}");
+        assert_eq!(everything.wait(Duration::ZERO, None), Woken::TimedOut, "{what}");
+    };
+    assert!(site.engine.keep_place(ticket, &run("alice")).unwrap());
+    told("a renewal of a ticket", false);
+    site.queue("bob");
+    told("another ticket", false);
+    let Ok(Reserved::Granted(grant)) = site.reserve("carol", "b.py") else { panic!("not granted") };
+    told("a grant", false);
+    let reservation = grant.lease.reservation.reservation_id;
+    let extension = TtlSeconds::DEFAULT;
+    site.engine.beat(&Beat { reservation, run: run("carol"), extension }).unwrap();
+    told("a heartbeat", false);
+    let reservations = vec![reservation];
+    let release = ReleaseRequest { reservations, run: run("carol"), reason: None, force: false };
+    site.engine.release(&release).unwrap();
+    told("a release", true);
+    site.engine.leave(ticket, &run("alice")).unwrap();
+    told("a ticket that is given up", true);
+
+    // A store that goes is told, and looked for every quarter of a second from then on.
+    fs::remove_dir_all(site.path("")).unwrap();
+    assert_eq!(freed.wait(Duration::ZERO, None), Woken::Changed);
+    assert_eq!(freed.wait(Duration::from_secs(60), None), Woken::Changed);
 }

@@ -131,7 +131,8 @@ pub fn queue(muse: &Muse, killed_after: Option<usize>) -> QueueReport {
         for server in served {
             let (run, answer, released) = server.join().expect("a waiter's thread ends");
             let is_well = answer.is_ok() && released.is_some_and(|released| released.is_ok());
-            if !is_well && !(killed.contains(&run) && answer.signal == Some(9)) {
+            let is_killed = killed.contains(&run) && answer.signal == Some(9);
+            if !is_well && !is_killed {
                 report.violations.push(format!("{run}: {}", answer.brief()));
             }
         }
@@ -197,58 +198,149 @@ fn turns(scratch: &Scratch) -> Vec<(Reservation, Timestamp)> {
         .collect()
 }
 
-/// Kills a process that waits and gives up at each of its system calls in turn.
+/// The run that is killed while it waits.
+#[cfg(target_os = "linux")]
+const WORKER: &str = "worker";
+
+/// Kills a process that waits and gives up at each of its system calls in turn. [`KillReport::unacknowledged`] counts
+/// the tickets that were left.
+///
+/// [`KillReport::unacknowledged`]: crate::kills::KillReport::unacknowledged
 #[cfg(target_os = "linux")]
 pub fn kill_everywhere(muse: &Muse) -> crate::kills::KillReport {
-    use crate::strace::{inject, trace};
+    use crate::kills::KillReport;
+    use crate::strace::trace;
 
-    const RUN: &str = "worker";
+    /// Most of the time is spent waiting, so many at once are as quick as few.
+    const AT_ONCE: usize = 8;
+
     let ready = Scratch::with_store(muse);
     let holder = muse.run(ready.path(), &reserve(&[ADDRESS], HOLDER, &[]));
     assert!(holder.is_ok(), "{}", holder.brief());
-    let arguments = reserve(&[ADDRESS], RUN, &["--wait", "1"]);
+    let arguments = reserve(&[ADDRESS], WORKER, &["--wait", "1"]);
     let traced = trace(muse, ready.copy().path(), &arguments);
     assert_eq!(traced.answer.exit, Some(7), "{}", traced.answer.brief());
-    let mut report =
-        crate::kills::KillReport { loading: traced.loading, ..crate::kills::KillReport::default() };
-    let before = ready.records();
-    for call in traced.calls.iter().skip(traced.loading) {
-        let scratch = ready.copy();
-        let injection = format!("{}:signal=SIGKILL:when={}", call.name, call.occurrence);
-        let killed = inject(muse, scratch.path(), &[injection], &arguments);
-        if killed.signal.is_none() {
-            report.missed.push(call.name.clone());
-            continue;
+    let calls = &traced.calls[traced.loading..];
+    let holder = holder.id();
+    let mut report = KillReport { loading: traced.loading, ..KillReport::default() };
+    thread::scope(|scope| {
+        let (ready, holder, arguments) = (&ready, &holder, &arguments);
+        let parts: Vec<_> = calls
+            .chunks(calls.len().div_ceil(AT_ONCE))
+            .map(|calls| {
+                scope.spawn(move || {
+                    let mut part = KillReport::default();
+                    for call in calls {
+                        kill_at(muse, ready, holder, arguments, call, &mut part);
+                    }
+                    part
+                })
+            })
+            .collect();
+        for part in parts {
+            let part = part.join().expect("a killer's thread ends");
+            report.violations.extend(part.violations);
+            report.missed.extend(part.missed);
+            report.kills += part.kills;
+            report.acknowledged += part.acknowledged;
+            report.unacknowledged += part.unacknowledged;
         }
-        report.kills += 1;
-        report.acknowledged += usize::from(killed.json["exit_code"] == 7);
-        let mut wrong = Violations::new();
-        if scratch.records() != before {
-            wrong.push("the records changed".to_owned());
-        }
-        // Read here as well: each is whole.
-        let left = tickets(&scratch);
-        report.unacknowledged += left.len();
-        if left.len() > 1 || left.iter().any(|ticket| ticket.run_id.as_str() != RUN) {
-            wrong.push(format!("tickets: {left:?}"));
-        }
-        let next = muse.run(scratch.path(), &reserve(&["elsewhere.py"], "next", &[]));
-        if !next.is_ok() {
-            wrong.push(format!("the next reserve: {}", next.brief()));
-        }
-        let temporary = scratch.temporary();
-        let is_its_own =
-            |name: &String| left.iter().any(|ticket| *name == format!("ticket-{}", ticket.ticket));
-        if !temporary.iter().all(is_its_own) {
-            wrong.push(format!("left behind: {temporary:?}"));
-        }
-        let released = release(muse, &scratch, &holder.id(), HOLDER);
-        let again = muse.run(scratch.path(), &arguments);
-        if !released.is_ok() || !again.is_ok() {
-            wrong.push(format!("its own dead ticket stops the run: {}", again.brief()));
-        }
-        let place = format!("killed at {} {}", call.name, call.occurrence);
-        report.violations.extend(wrong.into_iter().map(|what| format!("{place}: {what}")));
-    }
+    });
     report
+}
+
+#[cfg(target_os = "linux")]
+fn kill_at(
+    muse: &Muse,
+    ready: &Scratch,
+    holder: &str,
+    arguments: &[String],
+    call: &crate::strace::Call,
+    report: &mut crate::kills::KillReport,
+) {
+    let scratch = ready.copy();
+    let injection = format!("{}:signal=SIGKILL:when={}", call.name, call.occurrence);
+    let killed = crate::strace::inject(muse, scratch.path(), &[injection], arguments);
+    if killed.signal.is_none() {
+        report.missed.push(call.name.clone());
+        return;
+    }
+    report.kills += 1;
+    report.acknowledged += usize::from(killed.json["exit_code"] == 7);
+    let mut wrong = Violations::new();
+    if scratch.records() != ready.records() {
+        wrong.push("the records changed".to_owned());
+    }
+    // Read here as well: each is whole.
+    let left = tickets(&scratch);
+    report.unacknowledged += left.len();
+    if left.len() > 1 || left.iter().any(|ticket| ticket.run_id.as_str() != WORKER) {
+        wrong.push(format!("tickets: {left:?}"));
+    }
+    let next = muse.run(scratch.path(), &reserve(&["elsewhere.py"], "next", &[]));
+    if !next.is_ok() {
+        wrong.push(format!("the next reserve: {}", next.brief()));
+    }
+    let temporary = scratch.temporary();
+    let is_its_own = |name: &String| left.iter().any(|ticket| *name == format!("ticket-{}", ticket.ticket));
+    if !temporary.iter().all(is_its_own) {
+        wrong.push(format!("left behind: {temporary:?}"));
+    }
+    let released = release(muse, &scratch, holder, HOLDER);
+    let again = muse.run(scratch.path(), arguments);
+    if !released.is_ok() || !again.is_ok() {
+        wrong.push(format!("its own dead ticket stops the run: {}", again.brief()));
+    }
+    let place = format!("killed at {} {}", call.name, call.occurrence);
+    report.violations.extend(wrong.into_iter().map(|what| format!("{place}: {what}")));
+}
+
+/// Kills a process that waited between its grant and the removal of its ticket.
+#[cfg(target_os = "linux")]
+pub fn kill_after_the_grant(muse: &Muse) -> Violations {
+    use crate::strace::{Call, inject, trace};
+
+    let mut violations = Violations::new();
+    let arguments = reserve(&[ADDRESS], WORKER, &["--wait", PATIENCE]);
+    // The holder lapses while the worker waits: each try needs a store of its own.
+    let held = || {
+        let scratch = Scratch::with_store(muse);
+        let holder = muse.run(scratch.path(), &reserve(&[ADDRESS], HOLDER, &["--ttl", "1"]));
+        assert!(holder.is_ok(), "{}", holder.brief());
+        scratch
+    };
+    let traced = trace(muse, held().path(), &arguments);
+    assert!(traced.answer.is_ok(), "{}", traced.answer.brief());
+    let removes = |call: &&Call| call.name == "unlinkat" && call.path(1).strip_suffix(".json").is_some();
+    let removal = traced.calls.iter().rfind(removes).expect("a granted waiter takes its ticket away");
+
+    let scratch = held();
+    let injection = format!("unlinkat:signal=SIGKILL:when={}", removal.occurrence);
+    let killed = inject(muse, scratch.path(), &[injection], &arguments);
+    let left = tickets(&scratch);
+    let listed = muse.run(scratch.path(), &["coord", "list", "--json"]);
+    let row = &listed.json["reservations"][0];
+    let is_as_killed = killed.signal == Some(9)
+        && left.len() == 1
+        && row["run_id"] == WORKER
+        && listed.json["waiting"][0]["ticket"] == left[0].ticket.get();
+    if !is_as_killed {
+        violations.push(format!("killed: {}; then listed: {}", killed.brief(), listed.brief()));
+        return violations;
+    }
+    // The run that repeats its call has what it was not told of; others are told of it, and come after it.
+    let again = muse.run(scratch.path(), &arguments);
+    if !again.is_ok()
+        || again.json["renewed"] != true
+        || again.json["reservation_id"] != row["reservation_id"]
+    {
+        violations.push(format!("repeated: {}", again.brief()));
+    }
+    let rival = start_waiting(muse, &scratch, "rival", &[ADDRESS], &[]);
+    let released = release(muse, &scratch, &again.id(), WORKER);
+    let rival = rival.finish();
+    if !released.is_ok() || !rival.is_ok() || rival.token() <= again.token() {
+        violations.push(format!("released: {}; the rival: {}", released.brief(), rival.brief()));
+    }
+    violations
 }

@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         "FileSync" => Safeguard::FileSync,
         "DirectorySync" => Safeguard::DirectorySync,
         "Supersession" => Safeguard::Supersession,
+        "Queue" => Safeguard::Queue,
         other => {
             eprintln!("{WITHOUT_VARIABLE} names no protection: `{other}`");
             return ExitCode::FAILURE;

@@ -10,6 +10,7 @@ use muse_testkit::operations::Operation;
 use muse_testkit::pauses::{Ending, Point, late_heartbeat, stopped_heartbeat};
 use muse_testkit::power_loss::lose_power_everywhere;
 use muse_testkit::races::{KINDS, race};
+use muse_testkit::waiting::queue;
 use muse_testkit::{Muse, assert_caught};
 
 fn without(safeguard: &'static str) -> Muse {
@@ -68,4 +69,11 @@ fn power_loss_notices_folders_that_are_not_synced() {
 #[test]
 fn late_heartbeats_notice_a_missing_supersession() {
     assert_caught!(late_heartbeat(&without("Supersession")), "both hold");
+}
+
+#[test]
+fn queues_notice_tickets_that_nobody_gives_way_to() {
+    let report = queue(&without("Queue"), None);
+    assert!(report.overtakes > 0);
+    assert_caught!(report.violations, "overtakes");
 }

@@ -24,6 +24,8 @@ pub enum Safeguard {
     DirectorySync,
     /// A lapsed reservation that was granted over can never be revived.
     Supersession,
+    /// Whoever comes later gives way to whoever waits.
+    Queue,
 }
 
 impl Safeguards {
