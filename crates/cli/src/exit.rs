@@ -18,3 +18,7 @@ pub(crate) const LOST: u8 = 8;
 pub(crate) const NOT_EXECUTABLE: u8 = 126;
 /// `run`: there is no such command. As `env` and the shells have it.
 pub(crate) const COMMAND_NOT_FOUND: u8 = 127;
+/// Gave up waiting.
+pub(crate) const GAVE_UP: u8 = 7;
+/// What the number of a signal is added to, where one ended the wait.
+pub(crate) const SIGNALLED: u8 = 128;

@@ -18,6 +18,7 @@ mod output;
 mod progress;
 mod report;
 mod supervise;
+mod wait;
 
 /// Runs the command that the process's arguments name, and returns its exit code.
 ///

@@ -25,6 +25,7 @@ pub mod process;
 pub mod races;
 pub mod scratch;
 pub mod tmux;
+pub mod waiting;
 
 #[cfg(target_os = "linux")]
 pub mod archive;

@@ -65,7 +65,7 @@ fn step(
 ) -> Result<Vec<ReservationId>, EngineError> {
     let lock = StoreLock::acquire(&store.root)?;
     if is_first {
-        sweep(store)?;
+        sweep(store, clock.now())?;
     }
     let index = Index::as_it_is(store, Access::Write);
     let now = clock.now();
