@@ -144,6 +144,11 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = Seconds(10), value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) grace: Seconds,
 
+    /// If somebody is in the way, wait in the queue for so many seconds, 0 to 31536000: first come, first served. 0
+    /// is not to wait.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true, conflicts_with = "take_over")]
+    pub(crate) wait: Option<Seconds>,
+
     /// What the command is about to do, for those who find it in their way.
     #[arg(long, value_name = "OPERATION", value_parser = PossibleValuesParser::new(Operation::ALL.map(Operation::as_str)))]
     pub(crate) op: Option<String>,

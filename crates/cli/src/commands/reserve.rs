@@ -257,7 +257,7 @@ pub(super) fn branch(repository: &Repository, warnings: &mut Vec<String>) -> Opt
 }
 
 /// The answer to a request that was denied for these `conflicts`, of which there is one at least.
-pub(super) fn denied(conflicts: Vec<Conflict>, run: &RunId) -> ReserveReport {
+fn denied(conflicts: Vec<Conflict>, run: &RunId) -> ReserveReport {
     ReserveReport::Refused(Refusal::denied(conflicts, run))
 }
 

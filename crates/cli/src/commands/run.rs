@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use muse_coord::{
-    Coordinator, FileEngine, Grant, Mode, ReleaseRequest, Released, Request, Reserved, SystemClock,
-    TtlSeconds,
+    Coordinator, FileEngine, Grant, Mode, ReleaseRequest, Released, Request, Reserved, Stopwatch,
+    SystemClock, TtlSeconds, Waited,
 };
 use rustix::process::{Resource, getrlimit, setrlimit};
 
@@ -15,9 +15,11 @@ use crate::context::{Context, RUN_ID_VARIABLE};
 use crate::error::{CommandError, Kind};
 use crate::exit;
 use crate::output::{Answer, Screen, print, print_beside, print_error};
+
 use crate::supervise::{
     self, Cause, Deadline, Instant, Keeping, Outcome, Program, Signals, Terminal, lost_by_now,
 };
+use crate::wait::{self, Interrupts, Refusal};
 
 /// The environment variables that tell the command what it runs under.
 const RESERVATION_VARIABLE: &str = "MUSE_RESERVATION_ID";
@@ -46,6 +48,7 @@ fn hold(args: &RunArgs, context: &Context) -> Result<Held, CommandError> {
     let run = context.run_id(args.identity.run_id.as_ref())?;
     let ttl = ttl(args.ttl, "--ttl")?;
     let grace = grace(args.grace, ttl)?;
+    let patience = wait::patience(args.wait)?;
     reserve::check_count(&args.addresses)?;
     let repository = context.repository()?;
     let mut warnings = Vec::new();
@@ -55,15 +58,14 @@ fn hold(args: &RunArgs, context: &Context) -> Result<Held, CommandError> {
     request.operation = reserve::operation(args.op.as_deref());
     request.branch = reserve::branch(&repository, &mut warnings);
 
-    // From here on no signal ends this process: what it is granted is given back.
-    let signals = Signals::block().map_err(|error| {
-        CommandError::new(Kind::Internal, format!("signals cannot be blocked ({error}): try again"))
-    })?;
     let open_files = getrlimit(Resource::Nofile);
     let coordinator = context.coordinator(&repository);
-    let grant = match acquire(&coordinator, &request)? {
-        Ok(grant) => grant,
-        Err(report) => return Ok(Held::Denied(Answer { report, warnings })),
+    let (grant, signals) = match acquire(&coordinator, &request, patience, context)? {
+        Ok(acquired) => acquired,
+        Err(refusal) => {
+            let report = ReserveReport::Refused(refusal);
+            return Ok(Held::Denied(Answer { report, warnings }));
+        }
     };
     // The engine may have raised it for itself; the command gets what this process was given.
     setrlimit(Resource::Nofile, open_files).unwrap_or_default();
@@ -94,14 +96,61 @@ fn hold(args: &RunArgs, context: &Context) -> Result<Held, CommandError> {
     Ok(Held::Ended(outcome))
 }
 
-/// Reserves. Being denied is an answer, as `reserve` prints it.
+/// Reserves, waiting if that is asked for, and sees to it that no signal ends this process afterwards: what it was
+/// granted is given back. Being refused is an answer, as `reserve` prints it.
 fn acquire(
     coordinator: &Coordinator<FileEngine<SystemClock>>,
     request: &Request,
-) -> Result<Result<Grant, ReserveReport>, CommandError> {
-    match coordinator.reserve(request)? {
+    patience: Duration,
+    context: &Context,
+) -> Result<Result<(Grant, Signals), Refusal>, CommandError> {
+    let block = || {
+        Signals::block().map_err(|error| {
+            CommandError::new(Kind::Internal, format!("signals cannot be blocked ({error}): try again"))
+        })
+    };
+    if patience.is_zero() {
+        let signals = block()?;
+        return Ok(granted(coordinator.reserve(request)?, request)?.map(|grant| (grant, signals)));
+    }
+    // A wait ends with a signal; what is supervised is told of it.
+    let interrupts = Interrupts::listen()?;
+    let waiting = Stopwatch::start();
+    let waited = wait::reserve(coordinator, request, patience, Some(interrupts.descriptor()), context)?;
+    let signal = || interrupts.received().unwrap_or_default();
+    let grant = match waited {
+        Waited::Answered(reserved) => match granted(reserved, request)? {
+            Ok(grant) => grant,
+            Err(refusal) => return Ok(Err(refusal)),
+        },
+        Waited::GaveUp { position, conflicts } => {
+            return Ok(Err(Refusal::gave_up(waiting.elapsed(), position, conflicts, &request.run)));
+        }
+        Waited::Deadlock { cycle } => return Ok(Err(Refusal::deadlock(cycle))),
+        Waited::Interrupted => {
+            let done = "nothing is held, the place is given up, and the command was not started";
+            return Ok(Err(Refusal::interrupted(signal(), done)));
+        }
+    };
+    let signals = block();
+    // One that came before they were blocked was meant for the wait.
+    if interrupts.received().is_some() || signals.is_err() {
+        let mut done = "the command was not started".to_owned();
+        if !grant.renewed {
+            let id = grant.lease.reservation.reservation_id;
+            done = format!("{}, and {done}", wait::take_back(coordinator, id, &request.run));
+        }
+        signals?;
+        return Ok(Err(Refusal::interrupted(signal(), &done)));
+    }
+    Ok(Ok((grant, signals?)))
+}
+
+/// The grant in an answer of the store, or who is in the way.
+fn granted(reserved: Reserved, request: &Request) -> Result<Result<Grant, Refusal>, CommandError> {
+    match reserved {
         Reserved::Granted(grant) => Ok(Ok(*grant)),
-        Reserved::Denied { conflicts } => Ok(Err(reserve::denied(conflicts, &request.run))),
+        Reserved::Denied { conflicts } => Ok(Err(Refusal::denied(conflicts, &request.run))),
         Reserved::NothingToTakeOver | Reserved::TakeOverElsewhere => {
             let message = "the store answered a take-over that nobody asked for: report this";
             Err(CommandError::new(Kind::Internal, message))
