@@ -120,13 +120,14 @@ pub(crate) struct ReserveArgs {
 ///
 /// Reserves, starts the command, sends heartbeats, and releases when the command ends, however it ends. Its
 /// streams and its exit code are its own (128 + n for signal n); it finds `MUSE_RUN_ID`, `MUSE_RESERVATION_ID`
-/// and `MUSE_TOKEN` in its environment. Exit 6: somebody is in the way; it was not started. Exit 8: the
-/// reservation was lost, and the command was stopped: by SIGTERM, then by SIGKILL.
+/// and `MUSE_TOKEN` in its environment. Exit 6: somebody is in the way, and it was not started; 7: for as long as
+/// --wait says. Exit 8: the reservation was lost, and the command was stopped: by SIGTERM, then by SIGKILL.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   muse coord run --run-id agent-42 src/billing.py -- sed -i s/net/gross/ src/billing.py
   muse coord run --run-id agent-42 --op modify src/api/ tests/ -- sh -c 'make generate && make test'
+  muse coord run --run-id agent-42 --wait 600 src/billing.py -- make fmt
   muse coord run --run-id agent-42 --ttl 300 --grace 30 db/ -- sh -c 'echo \"token $MUSE_TOKEN\"'")]
 pub(crate) struct RunArgs {
     /// What the command changes: 1 to 1,000 addresses of at most 4,096 bytes.
@@ -146,7 +147,7 @@ pub(crate) struct RunArgs {
 
     /// If somebody is in the way, wait in the queue for so many seconds, 0 to 31536000: first come, first served. 0
     /// is not to wait.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true, conflicts_with = "take_over")]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) wait: Option<Seconds>,
 
     /// What the command is about to do, for those who find it in their way.

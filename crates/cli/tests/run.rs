@@ -267,6 +267,51 @@ fn a_denied_command_is_never_started_and_the_answer_is_that_of_reserve() {
     assert_eq!(stage.active(), [held.id()]);
 }
 
+/// Waits until somebody has a place in the queue.
+fn somebody_waits(stage: &Stage) {
+    until("somebody waits", || {
+        let waiting = fs::read_dir(stage.at(".muse/coordination/waiting"));
+        waiting.is_ok_and(|mut entries| entries.next().is_some())
+    });
+}
+
+#[test]
+fn a_command_waits_for_its_turn() {
+    let stage = Stage::new();
+    let holder = stage.coord(&["reserve", "src/", "--run-id", "alice"]);
+    let running = stage.start(&["--wait", "60"], "touch started; echo done");
+    somebody_waits(&stage);
+    assert!(!stage.at("started").exists());
+    assert!(stage.coord(&["release", &holder.id(), "--run-id", "alice"]).is_ok());
+    let answer = running.finish();
+    assert_eq!((answer.exit, &*answer.stdout), (Some(0), &b"done\n"[..]), "{}", answer.brief());
+    assert!(answer.stderr.contains("waiting at place 1"), "{}", answer.stderr);
+    stage.is_left_clean();
+}
+
+#[test]
+fn a_command_whose_wait_is_over_is_never_started() {
+    let stage = Stage::new();
+    stage.coord(&["reserve", "src/a.py", "--run-id", "alice"]);
+    let words =
+        ["coord", "run", "--run-id", "worker", "src/a.py", "--wait", "1", "--json", "--", "touch", "started"];
+    let answer = stage.muse.run(stage.path(), &words);
+    assert_eq!((answer.exit, answer.status()), (Some(7), "wait_timeout"), "{}", answer.brief());
+    for (signal_sent, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+        let words = [&words[..5], &["--wait", "60"], &words[7..]].concat();
+        let running = stage.muse.start(stage.path(), &[] as &[&str], &words);
+        somebody_waits(&stage);
+        signal(running.id(), signal_sent);
+        let answer = running.finish();
+        assert_eq!((answer.exit, answer.status()), (Some(code), "interrupted"), "{}", answer.brief());
+        let left = fs::read_dir(stage.at(".muse/coordination/waiting")).unwrap().count();
+        assert_eq!(left, 0, "the place is given up");
+    }
+    assert!(!stage.at("started").exists());
+    let answer = stage.coord(&["list"]);
+    assert_eq!(answer.json["count"], 1, "{}", answer.brief());
+}
+
 #[test]
 fn a_command_that_cannot_be_started_leaves_nothing() {
     let stage = Stage::new();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use muse_coord::{
     Beat, Engine, EngineError, FileEngine, Listing, ManualClock, ReleaseRequest, Request, ReservationId,
-    Reserved, Retention, RunId, Silent, TakeOver, TtlSeconds,
+    Reserved, Retention, RunId, Silent, TakeOver, TtlSeconds, Turn,
 };
 
 const START_SECONDS: i64 = 1_800_000_000;
@@ -438,4 +438,15 @@ fn an_index_goes_on_through_gc() {
     site.is_denied("later/3.py");
     assert!(site.found("crowd/").is_empty());
     site.hold("worker", "crowd/3.py");
+}
+
+#[test]
+fn a_circle_of_waits_is_seen_through_the_index() {
+    let site = Site::crowded();
+    site.hold("alice", "a.py");
+    site.hold("bob", "b.py");
+    let turn = site.engine.take_turn(&request("alice", "b.py"), None).unwrap();
+    assert!(matches!(turn, Turn::Queued { .. }), "{turn:?}");
+    let turn = site.engine.take_turn(&request("bob", "a.py"), None).unwrap();
+    assert!(matches!(turn, Turn::Deadlock { .. }), "{turn:?}");
 }
