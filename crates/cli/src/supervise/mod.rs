@@ -41,6 +41,8 @@ const SLICE: Duration = Duration::from_secs(1);
 const SLICE: Duration = Duration::from_millis(100);
 /// How often the reservation is looked at: a few small files, and a forced release is noticed in this time.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a process that slept over its heartbeats waits for the one that it sends on waking.
+const CHANCE: Duration = Duration::from_secs(3);
 /// How often a group whose leader has ended is asked whether anybody is left in it: nobody tells.
 const GROUP_EVERY: Duration = Duration::from_millis(50);
 
@@ -221,6 +223,8 @@ impl Supervisor<'_> {
         terminal.take_back(self.child.group());
         let own = Signal::from_named_raw(signal).filter(|signal| *signal != Signal::STOP);
         signals::stop_own_group(own.unwrap_or(Signal::TSTP))?;
+        // A heartbeat that was under way has slept too.
+        self.tried = None;
         // Either the shell has continued this process, or the kernel has discarded the signal, because nobody
         // could continue it: then the command must not stay stopped either.
         if signal == Signal::TSTP.as_raw() {
@@ -309,14 +313,15 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Whether the command has to end now. A process that slept over its heartbeats gets one chance to write
-    /// one: perhaps nobody has taken the reservation.
+    /// Whether the command has to end now: no heartbeat that was tried was written in time. A process that slept
+    /// past that moment, so that none was tried, gets one chance to: perhaps nobody has taken the reservation.
     fn is_out_of_time(&mut self, now: Moment) -> bool {
-        if now < self.deadline.stop_at() {
+        let stop_at = self.deadline.stop_at();
+        if now < stop_at {
             return false;
         }
         let first = *self.tried.get_or_insert(now);
-        self.trouble.is_some() || now >= first.plus(RETRY)
+        first < stop_at || self.trouble.is_some() || now >= first.plus(CHANCE)
     }
 
     /// Asks for a heartbeat or a look, if one is due.
@@ -352,7 +357,7 @@ impl Supervisor<'_> {
         };
         at(self.deadline.stop_at());
         if let Some(tried) = self.tried {
-            at(tried.plus(RETRY));
+            at(tried.plus(CHANCE));
         }
         if let Some(stopping) = &self.stopping {
             at(stopping.kill_at);
