@@ -2,6 +2,7 @@
 //! granted what another run holds.
 
 #![expect(clippy::disallowed_methods, reason = "these tests tamper with a store's files")]
+#![expect(clippy::panic, reason = "an answer that is not expected fails the test")]
 #![expect(clippy::unwrap_used, reason = "what a helper of a test does not expect fails the test")]
 #![cfg(target_os = "linux")]
 
@@ -61,7 +62,7 @@ impl Site {
     #[track_caller]
     fn must_have_an_index(&self) {
         let bytes = fs::read(self.index()).unwrap();
-        assert!(bytes.starts_with(b"SQLite format 3"), "{:?}", self.index());
+        assert!(bytes.starts_with(b"SQLite format 3"), "{}", self.index().display());
     }
 
     fn ask(&self, run: &str, address: &str) -> Result<Reserved, EngineError> {
@@ -148,14 +149,16 @@ fn a_large_store_is_served_by_it() {
     Site::crowded().serves();
 }
 
+type Tampering = (&'static str, fn(&Path));
+
 #[test]
 fn whatever_is_done_to_it_it_is_made_again() {
-    let tamper: [(&str, fn(&Path)); 11] = [
+    let tamper: [Tampering; 11] = [
         ("deleted", |path| fs::remove_file(path).unwrap()),
         ("deleted with its folder", |path| fs::remove_dir_all(path.parent().unwrap()).unwrap()),
         ("emptied", |path| fs::write(path, "").unwrap()),
         ("no database", |path| {
-            fs::write(path, "not a database at all, but long enough for a header ".repeat(90)).unwrap()
+            fs::write(path, "not a database at all, but long enough for a header ".repeat(90)).unwrap();
         }),
         ("cut in half", |path| {
             let bytes = fs::read(path).unwrap();

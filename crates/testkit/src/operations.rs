@@ -95,6 +95,18 @@ impl Ready {
         ready
     }
 
+    fn bare(operation: Operation, scratch: Scratch, arguments: Vec<String>) -> Ready {
+        Ready {
+            operation,
+            scratch,
+            arguments,
+            target: None,
+            bystander: None,
+            is_crowded: false,
+            moved: Vec::new(),
+        }
+    }
+
     /// A copy of the store, ready for the operation. The index of a copied store is not trusted until the next
     /// change: so there is one.
     pub fn copy(&self, muse: &Muse) -> Scratch {
@@ -127,28 +139,12 @@ impl Ready {
             let made = Command::new("git").args(["init", "-q", "."]).current_dir(scratch.path()).status();
             assert!(made.is_ok_and(|status| status.success()), "this test needs the program `git`");
             let arguments = words(&["init", "--json"]);
-            return Ready {
-                operation,
-                scratch,
-                arguments,
-                target: None,
-                bystander: None,
-                is_crowded: false,
-                moved: Vec::new(),
-            };
+            return Ready::bare(operation, scratch, arguments);
         }
         let arguments = reserve(&["target.py"], RUN, &[]);
         if operation == Operation::First {
             let scratch = Scratch::without_store();
-            return Ready {
-                operation,
-                scratch,
-                arguments,
-                target: None,
-                bystander: None,
-                is_crowded: false,
-                moved: Vec::new(),
-            };
+            return Ready::bare(operation, scratch, arguments);
         }
 
         let scratch = Scratch::with_store(muse);
@@ -226,7 +222,7 @@ impl Ready {
             }
             Operation::Reserve | Operation::First | Operation::Init => (None, arguments),
         };
-        Ready { operation, scratch, arguments, target, bystander, is_crowded: false, moved }
+        Ready { target, bystander, moved, ..Ready::bare(operation, scratch, arguments) }
     }
 }
 

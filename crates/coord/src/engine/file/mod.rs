@@ -601,12 +601,11 @@ fn candidates(
     index: &mut Option<Index<'_>>,
     addresses: &[Address],
 ) -> Result<Vec<Candidate>, EngineError> {
-    let listing = match index.as_ref().and_then(|index| index.overlapping(addresses)) {
-        Some(leases) => Listing::of(leases),
-        None => {
-            *index = None;
-            live(store)?
-        }
+    let listing = if let Some(leases) = index.as_ref().and_then(|index| index.overlapping(addresses)) {
+        Listing::of(leases)
+    } else {
+        *index = None;
+        live(store)?
     };
     match listing.damaged.into_iter().next() {
         Some(error) => Err(error),
