@@ -27,6 +27,8 @@ use muse_coord::{
 use nix::sys::resource::{UsageWho, getrusage};
 use tempfile::TempDir;
 
+mod scale;
+
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// Calls of each program whose median is taken.
@@ -40,7 +42,8 @@ fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.split_first() {
         Some((mode, command)) if mode == "--peak" => print_peak(command),
-        Some(_) => Err("usage: muse-bench".into()),
+        Some((mode, sizes)) if mode == "scale" => scale::measure(sizes),
+        Some(_) => Err("usage: muse-bench [scale [LIVE...]]".into()),
         None => measure(),
     }
 }
@@ -220,10 +223,9 @@ fn heartbeats(programs: &Programs, small: &Site, large: &Site, rows: &mut Rows) 
 }
 
 fn reserves(programs: &Programs, small: &Site, thousand: &Site, rows: &mut Rows) -> Outcome<()> {
-    // A reserve rewrites the token and publishes a record, each synced with its folder: two floors with sync.
+    // A reserve rewrites the token and publishes a record, each synced with its folder.
     let floor = |site: &Site| -> Outcome<Duration> {
-        let once = || run(&mut site.command(&programs.floor, &["sync", "floor-target"]));
-        Ok(once()? + once()?)
+        run(&mut site.command(&programs.floor, &["sync", "floor-token", "floor-record"]))
     };
     let reserve = |site: &Site, round: usize| -> Outcome<Duration> {
         let address = format!("bench/file_{round}.py::function");
@@ -248,7 +250,7 @@ fn reserves(programs: &Programs, small: &Site, thousand: &Site, rows: &mut Rows)
         ],
     )?;
     let [floor, with_10, with_1000, denied] = taken[..] else { return Err("four were measured".into()) };
-    rows.add("2 floor processes with fsync of file and folder", &milliseconds(floor), "", "");
+    rows.add("floor process: two files, each with fsync of file and folder", &milliseconds(floor), "", "");
     rows.add(
         "reserve, 10 live",
         &milliseconds(with_10),

@@ -1314,6 +1314,7 @@ fn manual_pages_for_every_command() {
         "-coord-log",
         "-coord-release",
         "-coord-reserve",
+        "-coord-run",
         "-coord-show",
         "-demo",
         "-init",

@@ -243,6 +243,21 @@ impl Address {
         Ok(Address { path_end: text.len(), text, shape: Shape::Glob(Box::new(parsed.pattern)) })
     }
 
+    /// The path that everything which overlaps this address lies at, above or below: that of a file or directory,
+    /// and what a glob spells before its first metacharacter. Without quoting, in whole names, empty for the top.
+    pub(crate) fn node(&self) -> Cow<'_, str> {
+        match &self.shape {
+            Shape::Literal { .. } => Cow::Borrowed(self.literal_text()),
+            Shape::Glob(pattern) => {
+                let leading = pattern.segments.iter().map_while(|segment| match segment {
+                    Segment::Literal(name) => Some(&**name),
+                    Segment::Rest | Segment::Wild(_) => None,
+                });
+                Cow::Owned(leading.collect::<Vec<&str>>().join("/"))
+            }
+        }
+    }
+
     pub(crate) fn shape(&self) -> &Shape {
         &self.shape
     }

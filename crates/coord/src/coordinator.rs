@@ -130,7 +130,11 @@ impl<E: Engine> Coordinator<E> {
     ///
     /// [`EngineError`] when the store cannot be read at all.
     pub fn list(&self, filter: &Filter) -> Result<Listing, EngineError> {
-        let mut listing = if filter.all { self.engine.history()? } else { self.engine.live()? };
+        let mut listing = match &filter.address {
+            _ if filter.all => self.engine.history()?,
+            Some(address) => self.engine.overlapping(std::slice::from_ref(address))?,
+            None => self.engine.live()?,
+        };
         let now = self.engine.now();
         listing
             .leases

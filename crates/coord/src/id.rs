@@ -32,6 +32,11 @@ impl ReservationId {
         ReservationId(digest)
     }
 
+    /// The SHA-256 itself.
+    pub const fn digest(&self) -> [u8; 32] {
+        self.0
+    }
+
     /// The 64 hexadecimal digits, without the prefix.
     pub fn hex(&self) -> String {
         hex::encode(self.0)

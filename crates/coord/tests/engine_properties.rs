@@ -20,6 +20,8 @@ use proptest::test_runner::{TestCaseError, TestRunner};
 
 /// How many sequences a run of the tests drives.
 const SEQUENCES: u32 = 10_000;
+/// How many with an index, which takes longer.
+const SEQUENCES_INDEXED: u32 = 4_000;
 /// On how many threads, each with its own sequences.
 const THREADS: u32 = 4;
 /// The longest sequence. Bugs that need more steps than this need a pattern that chance does not find.
@@ -155,11 +157,11 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(store: &Path) -> Pair {
+    fn new(store: &Path, index_above: usize) -> Pair {
         // The tokens of a store begin at the time when it was made, those of the model at nothing: so it is
         // made long before all that a sequence can jump back to.
         let clock = Arc::new(ManualClock::at_seconds(1));
-        let file = FileEngine::new(store, Arc::clone(&clock));
+        let file = FileEngine::new(store, Arc::clone(&clock)).index_above(index_above);
         file.prepare().expect("a store");
         clock.advance_seconds(START_SECONDS - 1);
         Pair { file, memory: MemoryEngine::new(Arc::clone(&clock)), clock, granted: Vec::new() }
@@ -256,7 +258,14 @@ impl Pair {
     }
 
     fn compare(&self) -> Result<(), TestCaseError> {
-        prop_assert_eq!(listed(self.file.live())?, listed(self.memory.live())?);
+        let live = listed(self.file.live())?;
+        prop_assert_eq!(&live, &listed(self.memory.live())?);
+        // Another address after each step.
+        let asked = [address(ADDRESSES[self.granted.len() % ADDRESSES.len()])];
+        let overlap = |lease: &Lease| lease.reservation.addresses.iter().any(|held| held.overlaps(&asked[0]));
+        let mut found = listed(self.file.overlapping(&asked))?;
+        found.retain(overlap);
+        prop_assert_eq!(found, live.into_iter().filter(overlap).collect::<Vec<Lease>>());
         let history = listed(self.file.history())?;
         prop_assert_eq!(&history, &listed(self.memory.history())?);
         let archived = lines(&self.file)?;
@@ -329,12 +338,12 @@ fn folder() -> tempfile::TempDir {
     folder.expect("a folder")
 }
 
-fn drive(sequences: u32) {
+fn drive(sequences: u32, index_above: usize) {
     let folder = folder();
     let store = folder.path().join("coordination");
     let config = ProptestConfig { cases: sequences, failure_persistence: None, ..ProptestConfig::default() };
     let outcome = TestRunner::new(config).run(&proptest::collection::vec(step(), 1..=STEPS_MAX), |steps| {
-        let mut pair = Pair::new(&store);
+        let mut pair = Pair::new(&store, index_above);
         let outcome = steps.iter().enumerate().try_for_each(|(number, step)| {
             pair.take(step).map_err(|error| match error {
                 TestCaseError::Fail(why) => TestCaseError::fail(format!("step {number}: {why}")),
@@ -348,15 +357,30 @@ fn drive(sequences: u32) {
     assert!(outcome.is_ok(), "{}", outcome.expect_err("it is not"));
 }
 
-#[test]
-fn the_file_engine_does_what_the_model_does() {
+fn drive_threads(sequences: u32, index_above: usize) {
     std::thread::scope(|scope| {
-        let drivers: Vec<_> =
-            (0..THREADS).map(|_| scope.spawn(|| drive(SEQUENCES.div_ceil(THREADS)))).collect();
+        let drivers: Vec<_> = (0..THREADS)
+            .map(|_| scope.spawn(move || drive(sequences.div_ceil(THREADS), index_above)))
+            .collect();
         for driver in drivers {
             if let Err(panicked) = driver.join() {
                 std::panic::resume_unwind(panicked);
             }
         }
     });
+}
+
+#[test]
+fn the_file_engine_does_what_the_model_does() {
+    drive_threads(SEQUENCES, usize::MAX);
+}
+
+#[test]
+fn the_file_engine_with_an_index_does_what_the_model_does() {
+    drive_threads(SEQUENCES_INDEXED, 0);
+}
+
+#[test]
+fn the_file_engine_whose_index_comes_and_goes_does_what_the_model_does() {
+    drive_threads(SEQUENCES_INDEXED, 2);
 }

@@ -50,6 +50,14 @@ fn file() -> Bench<FileEngine<Arc<ManualClock>>> {
     Bench { coordinator: Coordinator::new(engine), clock, _folder: Some(folder) }
 }
 
+/// A file engine that has an index for the smallest store.
+fn indexed() -> Bench<FileEngine<Arc<ManualClock>>> {
+    let clock = clock();
+    let folder = tempfile::tempdir().unwrap();
+    let engine = FileEngine::new(folder.path().join("coordination"), Arc::clone(&clock)).index_above(0);
+    Bench { coordinator: Coordinator::new(engine), clock, _folder: Some(folder) }
+}
+
 fn run(text: &str) -> RunId {
     RunId::new(text).unwrap()
 }
@@ -1230,6 +1238,9 @@ macro_rules! conformance {
         }
         mod file_engine {
             $(#[test] fn $rule() { super::$rule(&super::file()); })*
+        }
+        mod indexed_file_engine {
+            $(#[test] fn $rule() { super::$rule(&super::indexed()); })*
         }
     };
 }

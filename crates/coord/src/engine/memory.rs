@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::address::Address;
 use crate::archive::{Archived, BATCH_MAX, Collected, Ending, Retention};
 use crate::clock::{Clock, Timestamp};
 use crate::decide::{Candidate, Decision, Request, decide};
@@ -189,6 +190,10 @@ impl<C: Clock> Engine for MemoryEngine<C> {
         let mut listing = self.history()?;
         listing.leases.retain(|lease| !lease.release.is_present() && !lease.supersession.is_present());
         Ok(listing)
+    }
+
+    fn overlapping(&self, _: &[Address]) -> Result<Listing, EngineError> {
+        self.live()
     }
 
     fn history(&self) -> Result<Listing, EngineError> {

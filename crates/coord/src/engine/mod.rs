@@ -8,6 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::address::Address;
 use crate::archive::{Archived, Collected, Retention};
 use crate::clock::Timestamp;
 use crate::decide::{Conflict, Notice, Request};
@@ -74,6 +75,14 @@ pub trait Engine {
     ///
     /// [`EngineError`] when the store cannot be read at all; a single damaged record is told in the listing.
     fn live(&self) -> Result<Listing, EngineError>;
+
+    /// At least those of [`Engine::live`] that overlap one of `addresses`: an engine that can tell them from the
+    /// others without reading all does so. Of what is damaged, at least what could overlap.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::live`].
+    fn overlapping(&self, addresses: &[Address]) -> Result<Listing, EngineError>;
 
     /// Every reservation that is not archived, in no particular order.
     ///
@@ -223,6 +232,21 @@ pub struct Listing {
     /// Those of which a record beside the reservation could not be read, so that where they stand is not known:
     /// whose they are is. Only [`Engine::history`] tells them.
     pub unsure: Vec<Reservation>,
+}
+
+impl Listing {
+    /// What became of reading reservations, one by one.
+    pub fn of(read: impl IntoIterator<Item = Result<Lease, EngineError>>) -> Listing {
+        let mut listing = Listing::default();
+        for lease in read {
+            match lease {
+                Ok(lease) => listing.leases.push(lease),
+                Err(error) => listing.damaged.push(error),
+            }
+        }
+        listing.damaged.sort_by_key(ToString::to_string);
+        listing
+    }
 }
 
 /// Why an engine could not do what it was asked.

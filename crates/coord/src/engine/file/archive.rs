@@ -23,7 +23,7 @@ use crate::clock::Timestamp;
 use crate::engine::{EngineError, Released};
 use crate::id::{ReservationId, Token};
 use crate::lease::{Lease, Mark};
-use crate::record::{Companion, RecordError};
+use crate::record::{Companion, RecordError, Reservation};
 
 /// The ending of every archive file's name.
 const SUFFIX: &str = ".jsonl";
@@ -48,6 +48,8 @@ pub(super) struct Moved {
     pub(super) ids: Vec<ReservationId>,
     /// When each of those that this step appended ended.
     pub(super) ended: Vec<Timestamp>,
+    /// Those that this step appended.
+    pub(super) reservations: Vec<Reservation>,
     /// Those that were too long to be moved together with the others; never all.
     pub(super) too_many: Vec<ReservationId>,
     /// How many were left: in use just then, or not over for long enough.
@@ -151,6 +153,7 @@ pub(super) fn move_batch(
     moved.ended = lines.iter().map(|(line, _)| line.ended_at).collect();
     moved.bytes = bytes.len() as u64;
     moved.ids.extend(appended);
+    moved.reservations = lines.into_iter().map(|(line, _)| line.reservation).collect();
     Ok(moved)
 }
 

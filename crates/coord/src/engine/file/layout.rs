@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
 use super::safeguards::{Safeguard, Safeguards};
@@ -56,6 +56,18 @@ impl Room {
     }
 }
 
+/// The folders whose names say what stands: the index follows their changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Watched {
+    Reservations,
+    Releases,
+    Superseded,
+}
+
+impl Watched {
+    pub(super) const ALL: [Watched; 3] = [Watched::Reservations, Watched::Releases, Watched::Superseded];
+}
+
 /// Every folder that a new store gets. One that this program does not use yet belongs to the format.
 const FOLDERS: [&str; 7] =
     ["reservations", "heartbeats", "releases", "superseded", "intents", "archive", "tmp"];
@@ -76,6 +88,30 @@ pub(super) struct OpenFile {
 pub(super) fn is_same_file(one: &Stat, other: &Stat) -> bool {
     (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
+
+/// Which folder it is, and when it was changed last, in nanoseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FolderMark {
+    pub(super) device: i64,
+    pub(super) inode: i64,
+    pub(super) modified: i64,
+}
+
+impl FolderMark {
+    fn of(stat: &Stat) -> FolderMark {
+        // Numbers of devices and files are compared and stored, not counted with: their bits are what matters.
+        FolderMark {
+            device: stat.st_dev.cast_signed(),
+            inode: stat.st_ino.cast_signed(),
+            modified: stat
+                .st_mtime
+                .saturating_mul(NANOSECONDS_PER_SECOND)
+                .saturating_add(i64::try_from(stat.st_mtime_nsec).unwrap_or_default()),
+        }
+    }
+}
+
+const NANOSECONDS_PER_SECOND: i64 = 1_000_000_000;
 
 /// An open folder.
 #[derive(Debug)]
@@ -115,6 +151,15 @@ impl Store {
             temporary: open(Room::Temporary)?,
             root,
         }))
+    }
+
+    /// One of the folders whose changes the index follows.
+    pub(super) const fn watched(&self, watched: Watched) -> &Folder {
+        match watched {
+            Watched::Reservations => &self.reservations,
+            Watched::Releases => &self.releases,
+            Watched::Superseded => &self.superseded,
+        }
     }
 
     /// Reads the reservation `id` and verifies it; `None` if there is none.
@@ -340,6 +385,51 @@ impl Folder {
             }
         }
         Ok(true)
+    }
+
+    /// Whether there are more than `few` names in this folder.
+    pub(super) fn has_more_than(&self, few: usize) -> Result<bool, EngineError> {
+        let unreadable = |errno: Errno| self.unreadable("", errno);
+        let mut count = 0;
+        for entry in Dir::read_from(&self.fd).map_err(unreadable)? {
+            count += usize::from(!matches!(entry.map_err(unreadable)?.file_name().to_bytes(), b"." | b".."));
+            if count > few {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Which folder this is, and when it was changed last.
+    pub(super) fn mark(&self) -> Result<FolderMark, EngineError> {
+        let stat = rustix::fs::fstat(&self.fd).map_err(|errno| self.unreadable("", errno))?;
+        Ok(FolderMark::of(&stat))
+    }
+
+    /// Says that this folder was changed last at `modified`, in nanoseconds since 1970. `None` if that cannot be
+    /// said, as where it is another user's, or on a file system that does not keep it.
+    pub(super) fn set_mark(&self, modified: i64) -> Option<FolderMark> {
+        let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+        let modified_at = Timespec {
+            tv_sec: modified.div_euclid(NANOSECONDS_PER_SECOND),
+            tv_nsec: modified.rem_euclid(NANOSECONDS_PER_SECOND),
+        };
+        let times = Timestamps { last_access: omit, last_modification: modified_at };
+        rustix::fs::futimens(&self.fd, &times).ok()?;
+        self.mark().ok().filter(|mark| mark.modified == modified)
+    }
+
+    /// Opens a folder in this one, made if it is not there.
+    pub(super) fn make_below(&self, name: &str) -> Result<Folder, EngineError> {
+        let open = || Folder::open_at(self.fd(), name.as_ref(), self.path.join(name), self.safeguards);
+        if let Some(folder) = open()? {
+            return Ok(folder);
+        }
+        match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(FOLDER_MODE)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(self.unwritable(name, "make", errno)),
+        }
+        open()?.ok_or_else(|| self.unreadable(name, Errno::NOENT))
     }
 
     /// Whether no folder of a store is missing here, nor the token.

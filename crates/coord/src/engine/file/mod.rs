@@ -11,11 +11,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use self::archive::Archive;
-use self::layout::{Folder, Store, record_name};
+use self::index::{Access, Index, marked};
+use self::layout::{Folder, Store, Watched, record_name};
 use self::lock::{BEAT_WAIT, RIVAL_WAIT, RecordLock, RecordLocking, StoreLock, allow_record_locks};
 pub use self::prepare::Prepared;
 use self::publish::{Durability, Staged, Undo};
 pub use self::safeguards::{Safeguard, Safeguards};
+use crate::address::Address;
 use crate::archive::{Archived, Collected, Retention};
 use crate::clock::{Clock, Timestamp};
 use crate::decide::{Candidate, Decision, Notice, Request, decide};
@@ -30,6 +32,7 @@ use crate::record::{Companion, Heartbeat, Release, Reservation, Supersession, to
 mod archive;
 mod backwards;
 mod collect;
+mod index;
 mod layout;
 mod lock;
 mod network;
@@ -51,6 +54,7 @@ pub struct FileEngine<C> {
     path: PathBuf,
     clock: C,
     safeguards: Safeguards,
+    index_above: usize,
 }
 
 impl<C: Clock> FileEngine<C> {
@@ -61,7 +65,14 @@ impl<C: Clock> FileEngine<C> {
 
     /// An engine with the given protections: all of them, outside the tests that take one out.
     pub fn with_safeguards(path: impl Into<PathBuf>, clock: C, safeguards: Safeguards) -> FileEngine<C> {
-        FileEngine { path: path.into(), clock, safeguards }
+        FileEngine { path: path.into(), clock, safeguards, index_above: index::FEW }
+    }
+
+    /// The same engine with an index above so many records, in place of 64: below, all records are read. Answers do
+    /// not depend on it, as tests of small stores show; damage in records that are in nobody's way goes unseen above.
+    #[must_use = "this returns the engine"]
+    pub fn index_above(self, records: usize) -> FileEngine<C> {
+        FileEngine { index_above: records, ..self }
     }
 
     /// Where the store is.
@@ -100,6 +111,26 @@ impl<C: Clock> FileEngine<C> {
         Store::open(&self.path, self.safeguards)
     }
 
+    /// The index of a store with many records, brought up to date.
+    fn index_to_write<'s>(
+        &self,
+        store: &'s Store,
+        lock: &StoreLock,
+        now: Timestamp,
+    ) -> Result<Option<Index<'s>>, EngineError> {
+        if store.reservations.has_more_than(self.index_above)? {
+            Index::to_write(store, lock, now)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// The index of a store with many records, as it is.
+    fn index_as_it_is<'s>(&self, store: &'s Store, access: Access) -> Result<Option<Index<'s>>, EngineError> {
+        let has_many = store.reservations.has_more_than(self.index_above)?;
+        Ok(if has_many { Index::as_it_is(store, access) } else { None })
+    }
+
     fn open_or_make(&self) -> Result<Store, EngineError> {
         if let Some(store) = self.open()? {
             return Ok(store);
@@ -115,13 +146,14 @@ impl<C: Clock> FileEngine<C> {
 impl<C: Clock> Engine for FileEngine<C> {
     fn grant(&self, request: &Request) -> Result<Reserved, EngineError> {
         let store = self.open_or_make()?;
-        let _lock = StoreLock::acquire(&store.root)?;
+        let lock = StoreLock::acquire(&store.root)?;
         sweep(&store)?;
         let mut now = self.clock.now();
-        let mut candidates = candidates(&store)?;
+        let mut index = self.index_to_write(&store, &lock, now)?;
+        let mut candidates = candidates(&store, &mut index, &request.addresses)?;
         // Whoever made the store may have been killed before its own name was on the disk: its first grant sees
         // to it.
-        if candidates.is_empty() && store.reservations.is_empty()? {
+        if index.is_none() && candidates.is_empty() && store.reservations.is_empty()? {
             prepare::sync_name(&self.path, self.safeguards)?;
         }
         let plain;
@@ -163,7 +195,12 @@ impl<C: Clock> Engine for FileEngine<C> {
             if is_settled {
                 let superseded: Vec<&Lease> =
                     supersede.iter().map(|&position| &candidates[position].lease).collect();
-                let lease = write_grant(&store, request, &superseded, taken_over(request, &candidates), now)?;
+                let taken_over = taken_over(request, &candidates);
+                let lease = write_grant(&store, &mut index, request, &superseded, taken_over, now)?;
+                // Reservations that are being superseded are locked by this process, and not touched.
+                if let Some(index) = &index {
+                    index.tidy(&lock, now);
+                }
                 return Ok(Reserved::Granted(Box::new(Grant {
                     lease,
                     renewed: false,
@@ -225,16 +262,24 @@ impl<C: Clock> Engine for FileEngine<C> {
         let lock = StoreLock::acquire(&store.root)?;
         sweep(&store)?;
         let now = self.clock.now();
+        let index = self.index_as_it_is(&store, Access::Write)?;
         let mut published = Published::default();
         let mut answers = Vec::with_capacity(request.reservations.len());
         for &id in &request.reservations {
-            answers.push((id, write_release(&store, request, id, now, &mut published)));
+            let released = marked(index.as_ref(), &[Watched::Releases], || {
+                write_release(&store, request, id, now, &mut published)
+            });
+            answers.push((id, released));
         }
         if !published.staged.is_empty() {
             store.releases.sync()?;
         }
-        published.undo.keep();
-        drop((published.staged, lock));
+        let Published { undo, reservations, staged } = published;
+        undo.keep();
+        if let Some(index) = index {
+            index.end(&reservations, now);
+        }
+        drop((staged, lock));
         // Nobody waits for a look into the archive. What was neither live nor is archived now never was.
         for (id, answer) in &mut answers {
             if matches!(answer, Ok(Released::NotFound)) {
@@ -256,6 +301,19 @@ impl<C: Clock> Engine for FileEngine<C> {
             Some(store) => live(&store),
             None => Ok(Listing::default()),
         }
+    }
+
+    fn overlapping(&self, addresses: &[Address]) -> Result<Listing, EngineError> {
+        let Some(store) = self.open()? else { return Ok(Listing::default()) };
+        for _ in 0..READINGS_MAX {
+            let Some(index) = self.index_as_it_is(&store, Access::Read)? else { break };
+            let read = index.overlapping(addresses);
+            // What was read while all was marked is complete.
+            if let (Some(leases), true) = (read, index.is_marked()?) {
+                return Ok(Listing::of(leases));
+            }
+        }
+        live(&store)
     }
 
     fn history(&self) -> Result<Listing, EngineError> {
@@ -332,6 +390,16 @@ fn find(store: &Store, id: ReservationId) -> Result<Option<Lease>, EngineError> 
     Ok((!is_gone).then_some(lease))
 }
 
+/// The reservation `id`, if it is there and neither released nor superseded.
+fn standing(store: &Store, id: ReservationId) -> Result<Option<Lease>, EngineError> {
+    let name = record_name(id);
+    if store.releases.holds(&name)? || store.superseded.holds(&name)? {
+        return Ok(None);
+    }
+    let Some(reservation) = store.reservation(id)? else { return Ok(None) };
+    Ok(Some(Lease { heartbeat: heartbeat(store, id)?, ..Lease::fresh(reservation) }))
+}
+
 /// Everything that is neither released nor superseded, and all that cannot be read.
 fn live(store: &Store) -> Result<Listing, EngineError> {
     // The reservations first: one that is made after this is not missed by a look at its companions.
@@ -353,16 +421,14 @@ fn live(store: &Store) -> Result<Listing, EngineError> {
         let Some(reservation) = store.reservation(id)? else { return Ok(None) };
         Ok(Some(Lease { heartbeat: heartbeat(store, id)?, ..Lease::fresh(reservation) }))
     };
-    let mut leases = Vec::with_capacity(standing.len());
-    for lease in read_each(&standing, read) {
-        match lease {
-            Ok(lease) => leases.extend(lease),
-            Err(error) => damaged.push(error),
-        }
-    }
-    damaged.sort_by_key(ToString::to_string);
-    Ok(Listing { leases, damaged, unsure: Vec::new() })
+    let mut listing = Listing::of(read_each(&standing, read).into_iter().filter_map(Result::transpose));
+    listing.damaged.extend(damaged);
+    listing.damaged.sort_by_key(ToString::to_string);
+    Ok(listing)
 }
+
+/// How often a reader begins again because somebody was changing the store.
+const READINGS_MAX: usize = 3;
 
 /// How many records make another thread worth its start, which takes as long as reading about ten.
 const RECORDS_PER_THREAD: usize = 256;
@@ -405,12 +471,25 @@ fn read_each<T: Send>(ids: &[ReservationId], read: impl Fn(ReservationId) -> T +
     })
 }
 
-/// What a grant is decided against. A single record that cannot be read fails it: it could be in the way.
-fn candidates(store: &Store) -> Result<Vec<Candidate>, EngineError> {
-    let Listing { leases, damaged, .. } = live(store)?;
-    match damaged.into_iter().next() {
+/// What a grant of `addresses` is decided against. A single record that cannot be read fails it: it could be in
+/// the way. Without an index, and where the index cannot be read, all records are read.
+fn candidates(
+    store: &Store,
+    index: &mut Option<Index<'_>>,
+    addresses: &[Address],
+) -> Result<Vec<Candidate>, EngineError> {
+    let listing = match index.as_ref().and_then(|index| index.overlapping(addresses)) {
+        Some(leases) => Listing::of(leases),
+        None => {
+            *index = None;
+            live(store)?
+        }
+    };
+    match listing.damaged.into_iter().next() {
         Some(error) => Err(error),
-        None => Ok(leases.into_iter().map(|lease| Candidate { lease, being_extended: false }).collect()),
+        None => {
+            Ok(listing.leases.into_iter().map(|lease| Candidate { lease, being_extended: false }).collect())
+        }
     }
 }
 
@@ -437,6 +516,8 @@ fn take_over_target(
     match held.into_iter().find(|reservation| reservation.reservation_id == id) {
         Some(reservation) if request.overlaps(reservation) => Ok(Target::Held),
         Some(_) => Ok(Target::Elsewhere),
+        // Of the candidates that an index finds, all overlap the request.
+        None if standing(store, id)?.is_some() => Ok(Target::Elsewhere),
         None if store.reservations.holds(&record_name(id))? => Ok(Target::Ended),
         None => Ok(Target::Missing),
     }
@@ -503,6 +584,7 @@ fn renew(
 /// changes nothing; what was published is taken back if a later step fails.
 fn write_grant(
     store: &Store,
+    index: &mut Option<Index<'_>>,
     request: &Request,
     superseded: &[&Lease],
     taken_over: Option<&Lease>,
@@ -521,7 +603,7 @@ fn write_grant(
         let reason = Some(take_over.reason.clone());
         let release = Release::new(take_over.reservation, Some(holder), &request.run, reason, now);
         marks.push((
-            &store.releases,
+            Watched::Releases,
             take_over.reservation,
             stage(store, "release", take_over.reservation, &release)?,
         ));
@@ -530,28 +612,33 @@ fn write_grant(
         for lease in superseded {
             let loser = lease.reservation.reservation_id;
             let mark = lease.superseded_by(id, &request.run, now);
-            marks.push((&store.superseded, loser, stage(store, "superseded", loser, &mark)?));
+            marks.push((Watched::Superseded, loser, stage(store, "superseded", loser, &mark)?));
         }
     }
     let staged_reservation = stage(store, "reservation", id, &reservation)?;
 
     tokens::publish(store, staged_token)?;
+    let ends: Vec<ReservationId> = marks.iter().map(|(_, id, _)| *id).collect();
+    // Without its entries, the folder of the new record is left unmarked, and whoever comes next looks at it.
+    if index.as_ref().is_some_and(|index| !index.enter(&reservation, &ends, now)) {
+        *index = None;
+    }
+    let index = index.as_ref();
     let mut undo = Undo::default();
-    let mut marked: Vec<&Folder> = Vec::new();
-    for (folder, marked_id, staged) in &marks {
-        let name = record_name(*marked_id);
-        if staged.publish_new(folder, &name)? {
+    for (watched, marked_id, staged) in &marks {
+        let (folder, name) = (store.watched(*watched), record_name(*marked_id));
+        if marked(index, &[*watched], || staged.publish_new(folder, &name))? {
             undo.made(folder, name);
         }
-        if !marked.iter().any(|synced| std::ptr::eq(*synced, *folder)) {
-            marked.push(folder);
+    }
+    for watched in [Watched::Releases, Watched::Superseded] {
+        if marks.iter().any(|(its, ..)| *its == watched) {
+            store.watched(watched).sync()?;
         }
     }
-    for folder in marked {
-        folder.sync()?;
-    }
     let name = record_name(id);
-    if !staged_reservation.publish_new(&store.reservations, &name)? {
+    let publish = || staged_reservation.publish_new(&store.reservations, &name);
+    if !marked(index, &[Watched::Reservations], publish)? {
         let detail = "a record of this id is there already, though its token was never granted";
         return Err(EngineError::Misplaced { path: store.reservations.path_of(&name), detail });
     }
@@ -587,6 +674,8 @@ fn write_heartbeat(store: &Store, heartbeat: &Heartbeat) -> Result<(), EngineErr
 struct Published<'s> {
     staged: Vec<Staged<'s>>,
     undo: Undo<'s>,
+    /// What was released, as far as it can be read.
+    reservations: Vec<Reservation>,
 }
 
 /// Releases one reservation.
@@ -601,25 +690,27 @@ fn write_release<'s>(
     if store.releases.holds(&name)? {
         return Ok(Released::AlreadyReleased);
     }
-    let holder = match store.reservation(id) {
+    let reservation = match store.reservation(id) {
         Ok(None) => return Ok(Released::NotFound),
-        Ok(Some(reservation)) => Some(reservation.run_id),
+        Ok(Some(reservation)) => Some(reservation),
         // The way out for a coordinator: a tombstone takes a record that nobody can read out of the way. What is
         // no record at all stays in the way, whatever its tombstone says.
         Err(EngineError::Damaged { .. }) if request.force => None,
         Err(error) => return Err(error),
     };
-    if let Some(holder) = &holder
+    let holder = reservation.as_ref().map(|reservation| &reservation.run_id);
+    if let Some(holder) = holder
         && *holder != request.run
         && !request.force
     {
         return Ok(Released::NotHolder { holder: holder.clone() });
     }
-    let release = Release::new(id, holder.as_ref(), &request.run, request.reason.clone(), now);
+    let release = Release::new(id, holder, &request.run, request.reason.clone(), now);
     let staged = stage(store, "release", id, &release)?;
     if staged.publish_new(&store.releases, &name)? {
         published.undo.made(&store.releases, name);
         published.staged.push(staged);
+        published.reservations.extend(reservation);
         Ok(Released::Released)
     } else {
         Ok(Released::AlreadyReleased)

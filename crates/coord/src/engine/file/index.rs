@@ -1,0 +1,424 @@
+//! The index: which reservations an address could overlap, without reading every record.
+//!
+//! Derived and disposable. What it promises is one-sided: **every reservation that stands has its entries.** An
+//! entry whose reservation does not stand is looked up and skipped. Since an id is the hash of its record, what an
+//! entry says of an id is true for ever, whatever happens to the record's file.
+//!
+//! The index is trusted while the three folders that it is derived from carry the *mark* that it remembers: a
+//! modification time, long past, which whoever holds the store's lock gives them after each change of their own.
+//! Any other change moves the time to the present, and all names are looked at again. A process that is killed
+//! between its change and the mark leaves the folder unmarked, which costs that look and nothing else.
+//!
+//! The file is named after the boot of the machine, because it is never synced: after a power loss there is another
+//! boot, and what lies there of an earlier one is removed unread. `docs/design/index.md` has the argument and the
+//! figures.
+
+mod tables;
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+
+pub(super) use self::tables::Access;
+use self::tables::{Entry, Known, Look, Tables};
+use super::archive::move_batch;
+use super::layout::{Folder, FolderMark, Store, Watched};
+use super::lock::StoreLock;
+use super::{publish, read_each, standing};
+use crate::address::Address;
+use crate::archive::Retention;
+use crate::clock::Timestamp;
+use crate::engine::EngineError;
+use crate::id::ReservationId;
+use crate::lease::Lease;
+use crate::record::Reservation;
+
+/// Up to so many records are all read, as if there was no index: it takes no longer, and damage anywhere in a
+/// small store is noticed at once.
+pub(super) const FEW: usize = 64;
+
+/// After so long, for each record, all names are looked at again, though the marks are there: a foreign change in
+/// the instant between the last look at a folder's time and the mark on it cannot be seen otherwise. A look takes
+/// about half a microsecond for each record, so this costs half a hundredth of the time at most.
+const LOOK_INTERVAL_MICROSECONDS: i64 = 100;
+
+/// How often a look is begun again because somebody changed the folders during it.
+const LOOKS_MAX: usize = 3;
+
+/// How many reservations a `reserve` moves into the archive at once, and below how many it leaves them: a move takes
+/// five syncs however many there are, and this way one `reserve` in many pays for them.
+const TIDIED_AT_ONCE: u32 = 128;
+const TIDIED_AT_LEAST: usize = 64;
+
+/// The folder of the index, below the store's.
+const FOLDER: &str = "index";
+/// What the name of the database ends with; before it stands the boot's id.
+const SUFFIX: &str = ".sqlite";
+
+/// An open index that has an entry for every standing reservation.
+#[derive(Debug)]
+pub(super) struct Index<'s> {
+    store: &'s Store,
+    tables: Tables,
+    marks: HashMap<Watched, FolderMark>,
+    /// Entries that were met and whose reservation does not stand: taken out with the next change.
+    phantoms: RefCell<Vec<Entry>>,
+}
+
+/// Why the index could not be used.
+#[derive(Debug)]
+enum Fault {
+    /// The store itself cannot be read: nothing may be granted.
+    Store(EngineError),
+    /// The index cannot be read or written: it is made anew, or done without.
+    Index,
+    /// Somebody goes on changing the folders: it is done without.
+    Restless,
+}
+
+impl From<EngineError> for Fault {
+    fn from(error: EngineError) -> Fault {
+        Fault::Store(error)
+    }
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(_: rusqlite::Error) -> Fault {
+        Fault::Index
+    }
+}
+
+impl<'s> Index<'s> {
+    /// Opens the index and brings it up to date. `None` where there can be no index: then all records are to be read.
+    ///
+    /// # Errors
+    ///
+    /// When a record that the index does not know yet cannot be read, or something that is no record stands
+    /// among them: nothing may be granted then.
+    pub(super) fn to_write(
+        store: &'s Store,
+        lock: &StoreLock,
+        now: Timestamp,
+    ) -> Result<Option<Index<'s>>, EngineError> {
+        let Some(path) = prepare_folder(store) else { return Ok(None) };
+        for is_last in [false, true] {
+            match Index::up_to_date(store, &path, now) {
+                Ok(index) => return Ok(Some(index)),
+                Err(Fault::Store(error)) => return Err(error),
+                Err(Fault::Restless) => return Ok(None),
+                // Not a database, damaged, of another format, on a full disk: once more from nothing.
+                Err(Fault::Index) if is_last => return Ok(None),
+                Err(Fault::Index) => discard(store, lock),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Opens the index as it is. `None` where there is none.
+    pub(super) fn as_it_is(store: &'s Store, access: Access) -> Option<Index<'s>> {
+        let path = database(store)?;
+        let open = || Index::of(store, Tables::open(&path, access)?);
+        open().ok()
+    }
+
+    fn of(store: &'s Store, tables: Tables) -> rusqlite::Result<Index<'s>> {
+        let marks = tables.marks()?.into_iter().collect();
+        Ok(Index { store, tables, marks, phantoms: RefCell::default() })
+    }
+
+    fn up_to_date(store: &'s Store, path: &std::path::Path, now: Timestamp) -> Result<Index<'s>, Fault> {
+        let mut index = Index::of(store, Tables::open_or_make(path)?)?;
+        if index.is_marked()? && !index.is_look_due(now)? {
+            return Ok(index);
+        }
+        for _ in 0..LOOKS_MAX {
+            index.look(now)?;
+            if index.is_marked()? {
+                return Ok(index);
+            }
+        }
+        Err(Fault::Restless)
+    }
+
+    /// Whether every watched folder carries its mark, so that nobody else has changed it.
+    pub(super) fn is_marked(&self) -> Result<bool, EngineError> {
+        for watched in Watched::ALL {
+            if !self.is_folder_marked(watched)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn is_folder_marked(&self, watched: Watched) -> Result<bool, EngineError> {
+        let Some(mark) = self.marks.get(&watched) else { return Ok(false) };
+        Ok(self.store.watched(watched).mark()? == *mark)
+    }
+
+    fn is_look_due(&self, now: Timestamp) -> Result<bool, Fault> {
+        let Some(Look { at, records }) = self.tables.look()? else { return Ok(true) };
+        let interval = i64::from(records) * LOOK_INTERVAL_MICROSECONDS;
+        let since = now.as_microseconds() - at.as_microseconds();
+        // A clock that was set back makes it due too.
+        Ok(!(0..interval).contains(&since))
+    }
+
+    /// Looks at all names, reads the records that are not known yet, and marks the folders.
+    fn look(&mut self, now: Timestamp) -> Result<(), Fault> {
+        // Until this look has come to its end, no folder may carry a mark that the tables remember.
+        let remembered: Vec<i64> = self.marks.drain().map(|(_, mark)| mark.modified).collect();
+        let fresh = (past(now)..).step_by(MARK_STEP).find(|modified| !remembered.contains(modified));
+        for watched in Watched::ALL {
+            // Where the folder belongs to another user it cannot be marked, and is looked at each time.
+            if let Some(mark) = fresh.and_then(|modified| self.store.watched(watched).set_mark(modified)) {
+                self.marks.insert(watched, mark);
+            }
+        }
+        let present = ids(&self.store.reservations)?;
+        let released = ids(&self.store.releases)?;
+        let superseded = ids(&self.store.superseded)?;
+        let has_ended = |id: &ReservationId| released.contains(id) || superseded.contains(id);
+
+        let known: HashMap<ReservationId, Known> =
+            self.tables.known()?.into_iter().map(|known| (known.id, known)).collect();
+        let gone: Vec<ReservationId> = known.keys().filter(|id| !present.contains(id)).copied().collect();
+        let ended: Vec<ReservationId> = present
+            .iter()
+            .filter(|id| has_ended(id) && known.get(id).is_none_or(|known| !known.has_ended))
+            .copied()
+            .collect();
+        let unread: Vec<ReservationId> = present
+            .iter()
+            .filter(|id| !has_ended(id) && known.get(id).is_none_or(|known| known.has_ended))
+            .copied()
+            .collect();
+        let mut standing = Vec::with_capacity(unread.len());
+        for read in read_each(&unread, |id| self.store.reservation(id)) {
+            standing.extend(read?);
+        }
+        // Neighbours in the tables are written one after the other.
+        standing.sort_by(|one, other| one.addresses.cmp(&other.addresses));
+
+        let marks: Vec<(Watched, FolderMark)> =
+            self.marks.iter().map(|(watched, mark)| (*watched, *mark)).collect();
+        self.tables.change(|tables| {
+            for &id in &gone {
+                tables.forget(id)?;
+            }
+            if !gone.is_empty() {
+                tables.remove_unknown()?;
+            }
+            for &id in &ended {
+                tables.know(Known { id, has_ended: true, due: now })?;
+            }
+            for reservation in &standing {
+                tables.add(reservation)?;
+                tables.know(due(reservation))?;
+            }
+            let records = u32::try_from(present.len()).unwrap_or(u32::MAX);
+            tables.complete(&marks, Look { at: now, records })
+        })?;
+        Ok(())
+    }
+
+    /// The standing reservations that overlap one of `addresses`, or hold just the same; an error for each that
+    /// cannot be read and could be such a one. `None` when the index cannot be read.
+    pub(super) fn overlapping(&self, addresses: &[Address]) -> Option<Vec<Result<Lease, EngineError>>> {
+        let mut entries: HashMap<ReservationId, Vec<Entry>> = HashMap::new();
+        for address in addresses {
+            for entry in self.tables.entries_near(address).ok()? {
+                let held = Address::try_from(entry.address.clone()).ok()?;
+                if held == *address || held.overlaps(address) {
+                    entries.entry(entry.id).or_default().push(entry);
+                }
+            }
+        }
+        let ids: Vec<ReservationId> = entries.keys().copied().collect();
+        let mut leases = Vec::with_capacity(ids.len());
+        for (id, lease) in ids.iter().zip(read_each(&ids, |id| standing(self.store, id))) {
+            match lease.transpose() {
+                Some(lease) => leases.push(lease),
+                None => self.phantoms.borrow_mut().extend(entries.remove(id).unwrap_or_default()),
+            }
+        }
+        Some(leases)
+    }
+
+    /// Makes the entries of a reservation that is about to be published, and puts off the archiving of those that
+    /// it ends. `false` when that failed: then the folders must not be marked any more.
+    pub(super) fn enter(&self, reservation: &Reservation, ends: &[ReservationId], now: Timestamp) -> bool {
+        let phantoms = self.phantoms.take();
+        let changed = self.tables.change(|tables| {
+            for entry in &phantoms {
+                tables.remove_entry(entry)?;
+                // The next look tells whether its record is there.
+                tables.forget(entry.id)?;
+            }
+            for &id in ends {
+                tables.know(Known {
+                    id,
+                    has_ended: false,
+                    due: now.plus_seconds(Retention::OLDER_THAN_DEFAULT),
+                })?;
+            }
+            tables.add(reservation)?;
+            tables.know(due(reservation))
+        });
+        changed.is_ok()
+    }
+
+    /// Takes out the entries of reservations that were released. That it fails harms nobody.
+    pub(super) fn end<'r>(&self, released: impl IntoIterator<Item = &'r Reservation>, now: Timestamp) {
+        let changed = self.tables.change(|tables| {
+            for reservation in released {
+                tables.remove(reservation)?;
+                let due = now.plus_seconds(Retention::OLDER_THAN_DEFAULT);
+                tables.know(Known { id: reservation.reservation_id, has_ended: true, due })?;
+            }
+            Ok(())
+        });
+        changed.unwrap_or_default();
+    }
+
+    /// Moves what has been over for long into the archive, if there is enough of it to be worth the syncs. What goes
+    /// wrong is left to `gc`, which tells it.
+    pub(super) fn tidy(&self, lock: &StoreLock, now: Timestamp) {
+        let Ok(due) = self.tables.due(now, TIDIED_AT_ONCE) else { return };
+        if due.len() < TIDIED_AT_LEAST {
+            return;
+        }
+        let retention = Retention::older_than(Retention::OLDER_THAN_DEFAULT);
+        let moved = marked(Some(self), &Watched::ALL, || move_batch(self.store, lock, &due, &retention, now));
+        let Ok(moved) = moved else { return };
+        self.forget(&moved.reservations);
+        // What was revived, or is in use just now, or cannot be read: later.
+        let archived: HashSet<ReservationId> = moved.ids.into_iter().collect();
+        let left: Vec<(ReservationId, Timestamp)> = due
+            .into_iter()
+            .filter(|id| !archived.contains(id))
+            .map(|id| {
+                let lease = standing(self.store, id).ok().flatten();
+                let over = lease.map_or(now, |lease| lease.effective_expiry().max(now));
+                (id, over.plus_seconds(Retention::OLDER_THAN_DEFAULT))
+            })
+            .collect();
+        let changed =
+            self.tables.change(|tables| left.iter().try_for_each(|(id, due)| tables.put_off(*id, *due)));
+        changed.unwrap_or_default();
+    }
+
+    /// Takes out what was archived. That it fails harms nobody.
+    pub(super) fn forget(&self, archived: &[Reservation]) {
+        let changed = self.tables.change(|tables| {
+            archived.iter().try_for_each(|reservation| {
+                tables.remove(reservation)?;
+                tables.forget(reservation.reservation_id)
+            })
+        });
+        changed.unwrap_or_default();
+    }
+
+    /// Marks `watched` again after a change that this process made and nobody else, as far as `was_marked` just
+    /// before it tells.
+    pub(super) fn mark(&self, watched: Watched) {
+        if let Some(mark) = self.marks.get(&watched) {
+            // Unmarked, it is looked at again.
+            self.store.watched(watched).set_mark(mark.modified);
+        }
+    }
+}
+
+/// Carries out a change of `folders` by this process, and marks them again unless somebody else has changed them
+/// before.
+pub(super) fn marked<T>(
+    index: Option<&Index<'_>>,
+    folders: &[Watched],
+    change: impl FnOnce() -> Result<T, EngineError>,
+) -> Result<T, EngineError> {
+    let mut intact = Vec::with_capacity(folders.len());
+    if let Some(index) = index {
+        for &watched in folders {
+            if index.is_folder_marked(watched)? {
+                intact.push((index, watched));
+            }
+        }
+    }
+    let changed = change()?;
+    for (index, watched) in intact {
+        index.mark(watched);
+    }
+    Ok(changed)
+}
+
+/// What is known of a reservation that stands.
+fn due(reservation: &Reservation) -> Known {
+    Known {
+        id: reservation.reservation_id,
+        has_ended: false,
+        due: reservation.expires_at.plus_seconds(Retention::OLDER_THAN_DEFAULT),
+    }
+}
+
+/// The records in a folder; anything else in it is an error.
+fn ids(folder: &Folder) -> Result<HashSet<ReservationId>, EngineError> {
+    let (ids, misplaced) = folder.names()?;
+    match misplaced.into_iter().next() {
+        Some(error) => Err(error),
+        None => Ok(ids.into_iter().collect()),
+    }
+}
+
+/// The time that folders are marked with at a look: an even second between 1980 and 1997. No change of today's gives
+/// a folder such a time, and file systems that keep times to two seconds keep it whole.
+fn past(now: Timestamp) -> i64 {
+    const YEAR_1980_SECONDS: i64 = 315_532_800;
+    const SPAN: i64 = 1 << 28;
+    (YEAR_1980_SECONDS + 2 * now.as_microseconds().rem_euclid(SPAN)) * NANOSECONDS_PER_SECOND
+}
+
+const NANOSECONDS_PER_SECOND: i64 = 1_000_000_000;
+
+/// Marks lie so far apart, in nanoseconds: two seconds.
+const MARK_STEP: usize = 2_000_000_000;
+
+/// Where the index of this boot lies; `None` where the system does not tell one boot from the next.
+#[cfg(target_os = "linux")]
+fn database(store: &Store) -> Option<PathBuf> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let boot = boot.trim();
+    let is_plain = !boot.is_empty() && boot.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    is_plain.then(|| store.root.path().join(FOLDER).join(format!("{boot}{SUFFIX}")))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn database(_: &Store) -> Option<PathBuf> {
+    None
+}
+
+/// Makes the folder of the index, takes away what other boots left in it, and returns where the index of this one is.
+/// `None` where there can be none.
+fn prepare_folder(store: &Store) -> Option<PathBuf> {
+    let path = database(store)?;
+    let folder = store.root.make_below(FOLDER).ok()?;
+    let name = path.file_name()?.to_str()?;
+    if !folder.holds(name).ok()? {
+        remove_all(&folder);
+    }
+    Some(path)
+}
+
+/// Removes an index that cannot be used. The lock makes sure that nobody is writing it.
+fn discard(store: &Store, _: &StoreLock) {
+    if let Ok(folder) = store.root.make_below(FOLDER) {
+        remove_all(&folder);
+    }
+}
+
+/// What cannot be removed is told by whoever opens it.
+fn remove_all(folder: &Folder) {
+    let mut names = Vec::new();
+    folder.for_each_entry(|name, _| names.push(name.to_owned())).unwrap_or_default();
+    for name in names {
+        publish::remove(folder, &name).unwrap_or_default();
+    }
+}

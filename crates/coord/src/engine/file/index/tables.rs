@@ -1,0 +1,315 @@
+//! The tables of the index: the only module that speaks SQL.
+//!
+//! A transaction is kept if the process is killed after it, and undone if it is killed within it. Nothing is
+//! synced: see the parent module on power loss.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+
+use super::super::layout::{FolderMark, Watched};
+use crate::address::Address;
+use crate::clock::Timestamp;
+use crate::id::ReservationId;
+use crate::record::Reservation;
+
+/// The layout of the tables. An index with another one is made anew.
+const FORMAT: i64 = 1;
+
+/// How long a connection waits for another one. A writer holds the store's lock, so it meets readers only, for
+/// microseconds.
+const BUSY_WAIT: Duration = Duration::from_secs(1);
+
+const SCHEMA: &str = "
+    CREATE TABLE held (node TEXT, address TEXT, id BLOB, PRIMARY KEY (node, address, id)) WITHOUT ROWID;
+    CREATE TABLE known (id BLOB PRIMARY KEY, has_ended INTEGER, due INTEGER) WITHOUT ROWID;
+    CREATE INDEX known_due ON known (due);
+    CREATE TABLE marks (room INTEGER PRIMARY KEY, device INTEGER, inode INTEGER, modified INTEGER);
+    CREATE TABLE look (at INTEGER, records INTEGER);
+";
+
+/// An open database.
+#[derive(Debug)]
+pub(super) struct Tables {
+    connection: Connection,
+}
+
+/// What an index is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Access {
+    /// By anybody.
+    Read,
+    /// By whoever holds the store's lock.
+    Write,
+}
+
+/// One address that a reservation holds, or held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) node: String,
+    pub(super) address: String,
+    pub(super) id: ReservationId,
+}
+
+/// What is known of a reservation whose record is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) id: ReservationId,
+    /// Whether it was released or superseded when it was looked at.
+    pub(super) has_ended: bool,
+    /// When it may be dead for long enough to be archived; not before.
+    pub(super) due: Timestamp,
+}
+
+/// When all names were looked at, and how many records there were.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    pub(super) at: Timestamp,
+    pub(super) records: u32,
+}
+
+impl Tables {
+    /// Opens the database at `path`, and makes it if it is not there. The caller holds the store's lock.
+    pub(super) fn open_or_make(path: &Path) -> rusqlite::Result<Tables> {
+        let tables = Tables::connect(path, OpenFlags::SQLITE_OPEN_CREATE, Access::Write)?;
+        if tables.format()? == 0 {
+            tables.make()?;
+        }
+        tables.of_this_format()
+    }
+
+    /// Opens the database at `path`, which has to be there.
+    pub(super) fn open(path: &Path, access: Access) -> rusqlite::Result<Tables> {
+        Tables::connect(path, OpenFlags::empty(), access)?.of_this_format()
+    }
+
+    fn connect(path: &Path, more: OpenFlags, access: Access) -> rusqlite::Result<Tables> {
+        // NOFOLLOW: the index is never written through a planted link. NO_MUTEX: one thread uses a connection.
+        // READ_WRITE for readers too: one that finds what a killed writer left rolls it back.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_NOFOLLOW
+            | more;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY_WAIT)?;
+        connection.pragma_update(None, "cell_size_check", "ON")?;
+        if access == Access::Write {
+            connection.pragma_update(None, "synchronous", "OFF")?;
+            // Undoes what a killed writer began, and is quicker than removing the file each time.
+            connection.pragma_update_and_check(None, "journal_mode", "TRUNCATE", |_| Ok(()))?;
+        }
+        Ok(Tables { connection })
+    }
+
+    fn of_this_format(self) -> rusqlite::Result<Tables> {
+        if self.format()? == FORMAT { Ok(self) } else { Err(rusqlite::Error::InvalidQuery) }
+    }
+
+    fn format(&self) -> rusqlite::Result<i64> {
+        self.connection.pragma_query_value(None, "user_version", |row| row.get(0))
+    }
+
+    fn make(&self) -> rusqlite::Result<()> {
+        let transaction = self.connection.unchecked_transaction()?;
+        transaction.execute_batch(SCHEMA)?;
+        transaction.pragma_update(None, "user_version", FORMAT)?;
+        transaction.commit()
+    }
+
+    /// Carries out changes as one: all of them are there afterwards, or none.
+    pub(super) fn change<T>(
+        &self,
+        changes: impl FnOnce(&Changes<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        let transaction = self.connection.unchecked_transaction()?;
+        let done = changes(&Changes { connection: &transaction })?;
+        transaction.commit()?;
+        Ok(done)
+    }
+
+    /// What the folders were marked with when the tables were known to be complete.
+    pub(super) fn marks(&self) -> rusqlite::Result<Vec<(Watched, FolderMark)>> {
+        let mut statement = self.connection.prepare("SELECT room, device, inode, modified FROM marks")?;
+        let marks = statement.query_map([], |row| {
+            let mark = FolderMark { device: row.get(1)?, inode: row.get(2)?, modified: row.get(3)? };
+            Ok((row.get::<_, i64>(0)?, mark))
+        })?;
+        marks
+            .map(|mark| {
+                mark.and_then(|(room, mark)| {
+                    Ok((watched_of(room).ok_or(rusqlite::Error::InvalidQuery)?, mark))
+                })
+            })
+            .collect()
+    }
+
+    /// The last look.
+    pub(super) fn look(&self) -> rusqlite::Result<Option<Look>> {
+        self.connection
+            .query_row("SELECT at, records FROM look", [], |row| {
+                Ok(Look { at: Timestamp::from_microseconds(row.get(0)?), records: row.get(1)? })
+            })
+            .optional()
+    }
+
+    /// The entries that `address` could overlap: those at its node, above it and below it.
+    pub(super) fn entries_near(&self, address: &Address) -> rusqlite::Result<Vec<Entry>> {
+        let node = address.node();
+        let mut entries = Vec::new();
+        let mut at = self.connection.prepare_cached("SELECT node, address, id FROM held WHERE node = ?1")?;
+        for node in above(&node).chain([&*node]) {
+            for entry in at.query_map([node], entry)? {
+                entries.push(entry?);
+            }
+        }
+        if node.is_empty() {
+            let mut all =
+                self.connection.prepare_cached("SELECT node, address, id FROM held WHERE node > ''")?;
+            for entry in all.query_map([], entry)? {
+                entries.push(entry?);
+            }
+        } else {
+            // `0` is the character after `/`.
+            let mut below = self.connection.prepare_cached(
+                "SELECT node, address, id FROM held WHERE node > ?1 || '/' AND node < ?1 || '0'",
+            )?;
+            for entry in below.query_map([&*node], entry)? {
+                entries.push(entry?);
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Everything that is known, in no particular order.
+    pub(super) fn known(&self) -> rusqlite::Result<Vec<Known>> {
+        let mut statement = self.connection.prepare("SELECT id, has_ended, due FROM known")?;
+        let known = statement.query_map([], known)?;
+        known.collect()
+    }
+
+    /// At most `limit` of those that are due at `now`, longest first.
+    pub(super) fn due(&self, now: Timestamp, limit: u32) -> rusqlite::Result<Vec<ReservationId>> {
+        let mut statement =
+            self.connection.prepare("SELECT id FROM known WHERE due <= ?1 ORDER BY due LIMIT ?2")?;
+        let due = statement.query_map(params![now.as_microseconds(), limit], |row| id(row, 0))?;
+        due.collect()
+    }
+}
+
+/// The tables within a transaction.
+#[derive(Debug)]
+pub(super) struct Changes<'t> {
+    connection: &'t Connection,
+}
+
+impl Changes<'_> {
+    /// Adds the addresses of `reservation`.
+    pub(super) fn add(&self, reservation: &Reservation) -> rusqlite::Result<()> {
+        let mut statement = self
+            .connection
+            .prepare_cached("INSERT OR IGNORE INTO held (node, address, id) VALUES (?1, ?2, ?3)")?;
+        let id = reservation.reservation_id.digest();
+        for address in &reservation.addresses {
+            statement.execute(params![address.node(), address.as_str(), id])?;
+        }
+        Ok(())
+    }
+
+    /// Takes the addresses of `reservation` out.
+    pub(super) fn remove(&self, reservation: &Reservation) -> rusqlite::Result<()> {
+        for address in &reservation.addresses {
+            let entry = Entry {
+                node: address.node().into_owned(),
+                address: address.as_str().to_owned(),
+                id: reservation.reservation_id,
+            };
+            self.remove_entry(&entry)?;
+        }
+        Ok(())
+    }
+
+    /// Takes one entry out.
+    pub(super) fn remove_entry(&self, entry: &Entry) -> rusqlite::Result<()> {
+        let mut statement = self
+            .connection
+            .prepare_cached("DELETE FROM held WHERE node = ?1 AND address = ?2 AND id = ?3")?;
+        statement.execute(params![entry.node, entry.address, entry.id.digest()])?;
+        Ok(())
+    }
+
+    /// Takes out the entries of all that is not known.
+    pub(super) fn remove_unknown(&self) -> rusqlite::Result<()> {
+        self.connection.execute("DELETE FROM held WHERE id NOT IN (SELECT id FROM known)", [])?;
+        Ok(())
+    }
+
+    /// Notes that a record is there, or what it is now.
+    pub(super) fn know(&self, known: Known) -> rusqlite::Result<()> {
+        let mut statement = self
+            .connection
+            .prepare_cached("INSERT OR REPLACE INTO known (id, has_ended, due) VALUES (?1, ?2, ?3)")?;
+        statement.execute(params![known.id.digest(), known.has_ended, known.due.as_microseconds()])?;
+        Ok(())
+    }
+
+    /// Notes when a record may be archived; whether it has ended stays as it is.
+    pub(super) fn put_off(&self, id: ReservationId, due: Timestamp) -> rusqlite::Result<()> {
+        let mut statement = self.connection.prepare_cached("UPDATE known SET due = ?2 WHERE id = ?1")?;
+        statement.execute(params![id.digest(), due.as_microseconds()])?;
+        Ok(())
+    }
+
+    /// Notes that a record is gone.
+    pub(super) fn forget(&self, id: ReservationId) -> rusqlite::Result<()> {
+        self.connection.prepare_cached("DELETE FROM known WHERE id = ?1")?.execute([id.digest()])?;
+        Ok(())
+    }
+
+    /// Notes that the tables are complete while the folders carry these marks.
+    pub(super) fn complete(&self, marks: &[(Watched, FolderMark)], look: Look) -> rusqlite::Result<()> {
+        self.connection.execute("DELETE FROM marks", [])?;
+        for (room, FolderMark { device, inode, modified }) in marks {
+            self.connection.execute(
+                "INSERT INTO marks (room, device, inode, modified) VALUES (?1, ?2, ?3, ?4)",
+                params![number_of(*room), device, inode, modified],
+            )?;
+        }
+        self.connection.execute("DELETE FROM look", [])?;
+        self.connection.execute(
+            "INSERT INTO look (at, records) VALUES (?1, ?2)",
+            params![look.at.as_microseconds(), look.records],
+        )?;
+        Ok(())
+    }
+}
+
+/// The folders above a path, from the top down.
+fn above(node: &str) -> impl Iterator<Item = &str> {
+    let top = (!node.is_empty()).then_some("");
+    top.into_iter().chain(node.match_indices('/').map(|(position, _)| &node[..position]))
+}
+
+const fn number_of(watched: Watched) -> i64 {
+    match watched {
+        Watched::Reservations => 1,
+        Watched::Releases => 2,
+        Watched::Superseded => 3,
+    }
+}
+
+fn watched_of(number: i64) -> Option<Watched> {
+    Watched::ALL.into_iter().find(|&watched| number_of(watched) == number)
+}
+
+fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<ReservationId> {
+    row.get(column).map(ReservationId::from_digest)
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    Ok(Entry { node: row.get(0)?, address: row.get(1)?, id: id(row, 2)? })
+}
+
+fn known(row: &Row<'_>) -> rusqlite::Result<Known> {
+    Ok(Known { id: id(row, 0)?, has_ended: row.get(1)?, due: Timestamp::from_microseconds(row.get(2)?) })
+}
