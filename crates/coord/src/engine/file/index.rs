@@ -26,7 +26,7 @@ use super::layout::{Folder, FolderMark, Store, Watched};
 use super::lock::StoreLock;
 use super::{publish, read_each, standing};
 use crate::address::Address;
-use crate::archive::Retention;
+use crate::archive::{BATCH_MAX, Retention};
 use crate::clock::Timestamp;
 use crate::engine::EngineError;
 use crate::id::ReservationId;
@@ -45,10 +45,9 @@ const LOOK_INTERVAL_MICROSECONDS: i64 = 100;
 /// How often a look is begun again because somebody changed the folders during it.
 const LOOKS_MAX: usize = 3;
 
-/// How many reservations a `reserve` moves into the archive at once, and below how many it leaves them: a move takes
-/// five syncs however many there are, and this way one `reserve` in many pays for them.
-const TIDIED_AT_ONCE: u32 = 128;
-const TIDIED_AT_LEAST: usize = 64;
+/// How many reservations have to be due before a `reserve` moves them into the archive: as many as one step moves. A
+/// step takes five syncs however many there are, and this way one `reserve` in many pays for them.
+const TIDIED: usize = BATCH_MAX;
 
 /// The folder of the index, below the store's.
 const FOLDER: &str = "index";
@@ -283,8 +282,8 @@ impl<'s> Index<'s> {
     /// Moves what has been over for long into the archive, if there is enough of it to be worth the syncs. What goes
     /// wrong is left to `gc`, which tells it.
     pub(super) fn tidy(&self, lock: &StoreLock, now: Timestamp) {
-        let Ok(due) = self.tables.due(now, TIDIED_AT_ONCE) else { return };
-        if due.len() < TIDIED_AT_LEAST {
+        let Ok(due) = self.tables.due(now, TIDIED) else { return };
+        if due.len() < TIDIED {
             return;
         }
         let retention = Retention::older_than(Retention::OLDER_THAN_DEFAULT);

@@ -189,7 +189,8 @@ impl Tables {
     }
 
     /// At most `limit` of those that are due at `now`, longest first.
-    pub(super) fn due(&self, now: Timestamp, limit: u32) -> rusqlite::Result<Vec<ReservationId>> {
+    pub(super) fn due(&self, now: Timestamp, limit: usize) -> rusqlite::Result<Vec<ReservationId>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut statement =
             self.connection.prepare("SELECT id FROM known WHERE due <= ?1 ORDER BY due LIMIT ?2")?;
         let due = statement.query_map(params![now.as_microseconds(), limit], |row| id(row, 0))?;
