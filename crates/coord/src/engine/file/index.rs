@@ -167,11 +167,14 @@ impl<'s> Index<'s> {
         // Until this look has come to its end, no folder may carry a mark that the tables remember.
         let remembered: Vec<i64> = self.marks.drain().map(|(_, mark)| mark.modified).collect();
         let fresh = (past(now)..).step_by(MARK_STEP).find(|modified| !remembered.contains(modified));
+        let mut durable = Vec::with_capacity(Watched::ALL.len());
         for watched in Watched::ALL {
-            // Where the folder belongs to another user it cannot be marked, and is looked at each time.
-            if let Some(mark) = fresh.and_then(|modified| self.store.watched(watched).set_mark(modified)) {
-                self.marks.insert(watched, mark);
+            let folder = self.store.watched(watched);
+            if let Some(mark) = fresh.and_then(|modified| folder.set_mark(modified)) {
+                durable.push((watched, mark));
             }
+            // Where the folder is another user's it cannot be marked: it is looked at by each call, for itself.
+            self.marks.insert(watched, folder.mark()?);
         }
         let present = ids(&self.store.reservations)?;
         let released = ids(&self.store.releases)?;
@@ -198,8 +201,6 @@ impl<'s> Index<'s> {
         // Neighbours in the tables are written one after the other.
         standing.sort_by(|one, other| one.addresses.cmp(&other.addresses));
 
-        let marks: Vec<(Watched, FolderMark)> =
-            self.marks.iter().map(|(watched, mark)| (*watched, *mark)).collect();
         self.tables.change(|tables| {
             for &id in &gone {
                 tables.forget(id)?;
@@ -215,7 +216,7 @@ impl<'s> Index<'s> {
                 tables.know(due(reservation))?;
             }
             let records = u32::try_from(present.len()).unwrap_or(u32::MAX);
-            tables.complete(&marks, Look { at: now, records })
+            tables.complete(&durable, Look { at: now, records })
         })?;
         Ok(())
     }
