@@ -21,7 +21,7 @@ use std::path::PathBuf;
 
 pub(super) use self::tables::Access;
 use self::tables::{Entry, Known, Look, Tables};
-use super::layout::{Folder, FolderMark, Room, Store};
+use super::layout::{Folder, FolderMark, Store, Watched};
 use super::lock::StoreLock;
 use super::{publish, read_each, standing};
 use crate::address::Address;
@@ -52,14 +52,14 @@ const FOLDER: &str = "index";
 const SUFFIX: &str = ".sqlite";
 
 /// The folders that the index is derived from.
-const WATCHED: [Room; 3] = [Room::Reservations, Room::Releases, Room::Superseded];
+const WATCHED: [Watched; 3] = [Watched::Reservations, Watched::Releases, Watched::Superseded];
 
 /// An open index that has an entry for every standing reservation.
 #[derive(Debug)]
 pub(super) struct Index<'s> {
     store: &'s Store,
     tables: Tables,
-    marks: HashMap<Room, FolderMark>,
+    marks: HashMap<Watched, FolderMark>,
     /// Entries that were met and whose reservation does not stand: taken out with the next change.
     phantoms: RefCell<Vec<Entry>>,
 }
@@ -149,9 +149,9 @@ impl<'s> Index<'s> {
         Ok(true)
     }
 
-    fn is_room_marked(&self, room: Room) -> Result<bool, EngineError> {
+    fn is_room_marked(&self, room: Watched) -> Result<bool, EngineError> {
         let Some(mark) = self.marks.get(&room) else { return Ok(false) };
-        Ok(self.store.room(room).mark()? == *mark)
+        Ok(self.store.watched(room).mark()? == *mark)
     }
 
     fn is_look_due(&self, now: Timestamp) -> Result<bool, Fault> {
@@ -169,7 +169,7 @@ impl<'s> Index<'s> {
         let fresh = (past(now)..).step_by(MARK_STEP).find(|modified| !remembered.contains(modified));
         for room in WATCHED {
             // Where the folder belongs to another user it cannot be marked, and is looked at each time.
-            if let Some(mark) = fresh.and_then(|modified| self.store.room(room).set_mark(modified)) {
+            if let Some(mark) = fresh.and_then(|modified| self.store.watched(room).set_mark(modified)) {
                 self.marks.insert(room, mark);
             }
         }
@@ -198,7 +198,7 @@ impl<'s> Index<'s> {
         // Neighbours in the tables are written one after the other.
         standing.sort_by(|one, other| one.addresses.cmp(&other.addresses));
 
-        let marks: Vec<(Room, FolderMark)> = self.marks.iter().map(|(room, mark)| (*room, *mark)).collect();
+        let marks: Vec<(Watched, FolderMark)> = self.marks.iter().map(|(room, mark)| (*room, *mark)).collect();
         self.tables.change(|tables| {
             for &id in &gone {
                 tables.forget(id)?;
@@ -276,10 +276,10 @@ impl<'s> Index<'s> {
 
     /// Marks `room` again after a change that this process made and nobody else, as far as `was_marked` just
     /// before it tells.
-    pub(super) fn mark(&self, room: Room) {
+    pub(super) fn mark(&self, room: Watched) {
         if let Some(mark) = self.marks.get(&room) {
             // Unmarked, it is looked at again.
-            self.store.room(room).set_mark(mark.modified);
+            self.store.watched(room).set_mark(mark.modified);
         }
     }
 }
@@ -288,7 +288,7 @@ impl<'s> Index<'s> {
 /// before.
 pub(super) fn marked<T>(
     index: Option<&Index<'_>>,
-    room: Room,
+    room: Watched,
     change: impl FnOnce() -> Result<T, EngineError>,
 ) -> Result<T, EngineError> {
     let index = match index {

@@ -10,20 +10,28 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use self::archive::Archive;
 use self::index::{Access, Index, marked};
-use self::layout::{Folder, Room, Store, record_name};
+use self::layout::{Folder, Store, Watched, record_name};
 use self::lock::{BEAT_WAIT, RIVAL_WAIT, RecordLock, RecordLocking, StoreLock, allow_record_locks};
 pub use self::prepare::Prepared;
 use self::publish::{Durability, Staged, Undo};
 pub use self::safeguards::{Safeguard, Safeguards};
 use crate::address::Address;
+use crate::archive::{Archived, Collected, Retention};
 use crate::clock::{Clock, Timestamp};
 use crate::decide::{Candidate, Decision, Notice, Request, decide};
-use crate::engine::{Beat, Beaten, Engine, EngineError, Grant, Listing, ReleaseRequest, Released, Reserved};
+use crate::engine::{
+    Beat, Beaten, Engine, EngineError, Grant, Lines, Listing, ReleaseRequest, Released, Reserved,
+};
 use crate::id::ReservationId;
 use crate::lease::{Lease, Mark};
+use crate::progress::Progress;
 use crate::record::{Companion, Heartbeat, Release, Reservation, Supersession, to_file_bytes};
 
+mod archive;
+mod backwards;
+mod collect;
 mod index;
 mod layout;
 mod lock;
@@ -85,6 +93,18 @@ impl<C: Clock> FileEngine<C> {
     /// The file that the reservation `id` is stored in.
     pub fn record_path(&self, id: ReservationId) -> PathBuf {
         self.path.join("reservations").join(record_name(id))
+    }
+
+    /// The newest line of an archived reservation, and the file that it is in: see [`Engine::find_archived`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn locate_archived(&self, id: ReservationId) -> Result<Option<(Archived, PathBuf)>, EngineError> {
+        match self.open()? {
+            Some(store) => Archive::open(&store)?.find(id),
+            None => Ok(None),
+        }
     }
 
     fn open(&self) -> Result<Option<Store>, EngineError> {
@@ -235,14 +255,14 @@ impl<C: Clock> Engine for FileEngine<C> {
         let Some(store) = self.open()? else {
             return Ok(request.reservations.iter().map(|&id| (id, Ok(Released::NotFound))).collect());
         };
-        let _lock = StoreLock::acquire(&store.root)?;
+        let lock = StoreLock::acquire(&store.root)?;
         sweep(&store)?;
         let now = self.clock.now();
         let index = self.index_as_it_is(&store, Access::Write)?;
         let mut published = Published::default();
         let mut answers = Vec::with_capacity(request.reservations.len());
         for &id in &request.reservations {
-            let released = marked(index.as_ref(), Room::Releases, || {
+            let released = marked(index.as_ref(), Watched::Releases, || {
                 write_release(&store, request, id, now, &mut published)
             });
             answers.push((id, released));
@@ -250,10 +270,17 @@ impl<C: Clock> Engine for FileEngine<C> {
         if !published.staged.is_empty() {
             store.releases.sync()?;
         }
-        let Published { undo, reservations, .. } = published;
+        let Published { undo, reservations, staged } = published;
         undo.keep();
         if let Some(index) = index {
             index.end(&reservations, now);
+        }
+        drop((staged, lock));
+        // Nobody waits for a look into the archive. What was neither live nor is archived now never was.
+        for (id, answer) in &mut answers {
+            if matches!(answer, Ok(Released::NotFound)) {
+                *answer = archive::released(&store, *id);
+            }
         }
         Ok(answers)
     }
@@ -301,6 +328,24 @@ impl<C: Clock> Engine for FileEngine<C> {
         }
         damaged.sort_by_key(ToString::to_string);
         Ok(Listing { leases, damaged, unsure })
+    }
+
+    fn collect(&self, retention: &Retention, progress: &dyn Progress) -> Result<Collected, EngineError> {
+        match self.open()? {
+            Some(store) => collect::collect(&store, retention, &self.clock, progress),
+            None => Ok(Collected::default()),
+        }
+    }
+
+    fn archived(&self) -> Result<Lines<'_>, EngineError> {
+        match self.open()? {
+            Some(store) => Ok(Box::new(Archive::open(&store)?.lines())),
+            None => Ok(Box::new(std::iter::empty())),
+        }
+    }
+
+    fn find_archived(&self, id: ReservationId) -> Result<Option<Archived>, EngineError> {
+        Ok(self.locate_archived(id)?.map(|(line, _)| line))
     }
 
     fn now(&self) -> Timestamp {
@@ -554,7 +599,7 @@ fn write_grant(
         let reason = Some(take_over.reason.clone());
         let release = Release::new(take_over.reservation, Some(holder), &request.run, reason, now);
         marks.push((
-            Room::Releases,
+            Watched::Releases,
             take_over.reservation,
             stage(store, "release", take_over.reservation, &release)?,
         ));
@@ -563,7 +608,7 @@ fn write_grant(
         for lease in superseded {
             let loser = lease.reservation.reservation_id;
             let mark = lease.superseded_by(id, &request.run, now);
-            marks.push((Room::Superseded, loser, stage(store, "superseded", loser, &mark)?));
+            marks.push((Watched::Superseded, loser, stage(store, "superseded", loser, &mark)?));
         }
     }
     let staged_reservation = stage(store, "reservation", id, &reservation)?;
@@ -574,19 +619,19 @@ fn write_grant(
     let index = index.filter(|index| index.enter(&reservation, &ends, now));
     let mut undo = Undo::default();
     for (room, marked_id, staged) in &marks {
-        let (folder, name) = (store.room(*room), record_name(*marked_id));
+        let (folder, name) = (store.watched(*room), record_name(*marked_id));
         if marked(index.as_ref(), *room, || staged.publish_new(folder, &name))? {
             undo.made(folder, name);
         }
     }
-    for room in [Room::Releases, Room::Superseded] {
+    for room in [Watched::Releases, Watched::Superseded] {
         if marks.iter().any(|(its, ..)| *its == room) {
-            store.room(room).sync()?;
+            store.watched(room).sync()?;
         }
     }
     let name = record_name(id);
     let publish = || staged_reservation.publish_new(&store.reservations, &name);
-    if !marked(index.as_ref(), Room::Reservations, publish)? {
+    if !marked(index.as_ref(), Watched::Reservations, publish)? {
         let detail = "a record of this id is there already, though its token was never granted";
         return Err(EngineError::Misplaced { path: store.reservations.path_of(&name), detail });
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
-use super::super::layout::{FolderMark, Room};
+use super::super::layout::{FolderMark, Watched};
 use crate::address::Address;
 use crate::clock::Timestamp;
 use crate::id::ReservationId;
@@ -129,7 +129,7 @@ impl Tables {
     }
 
     /// What the folders were marked with when the tables were known to be complete.
-    pub(super) fn marks(&self) -> rusqlite::Result<Vec<(Room, FolderMark)>> {
+    pub(super) fn marks(&self) -> rusqlite::Result<Vec<(Watched, FolderMark)>> {
         let mut statement = self.connection.prepare("SELECT room, device, inode, modified FROM marks")?;
         let marks = statement.query_map([], |row| {
             let mark = FolderMark { device: row.get(1)?, inode: row.get(2)?, modified: row.get(3)? };
@@ -258,7 +258,7 @@ impl Changes<'_> {
     }
 
     /// Notes that the tables are complete while the folders carry these marks.
-    pub(super) fn complete(&self, marks: &[(Room, FolderMark)], look: Look) -> rusqlite::Result<()> {
+    pub(super) fn complete(&self, marks: &[(Watched, FolderMark)], look: Look) -> rusqlite::Result<()> {
         self.connection.execute("DELETE FROM marks", [])?;
         for (room, FolderMark { device, inode, modified }) in marks {
             self.connection.execute(
@@ -281,18 +281,16 @@ fn above(node: &str) -> impl Iterator<Item = &str> {
     top.into_iter().chain(node.match_indices('/').map(|(position, _)| &node[..position]))
 }
 
-const fn room_number(room: Room) -> i64 {
+const fn room_number(room: Watched) -> i64 {
     match room {
-        Room::Reservations => 1,
-        Room::Releases => 2,
-        Room::Superseded => 3,
-        Room::Heartbeats => 4,
-        Room::Temporary => 5,
+        Watched::Reservations => 1,
+        Watched::Releases => 2,
+        Watched::Superseded => 3,
     }
 }
 
-fn room_of(number: i64) -> Option<Room> {
-    [Room::Reservations, Room::Releases, Room::Superseded]
+fn room_of(number: i64) -> Option<Watched> {
+    [Watched::Reservations, Watched::Releases, Watched::Superseded]
         .into_iter()
         .find(|&room| room_number(room) == number)
 }
