@@ -43,6 +43,7 @@ pub(crate) enum Coord {
     Show(ShowArgs),
     Log(LogArgs),
     Gc(GcArgs),
+    Fsck(FsckArgs),
     Guide(GuideArgs),
 }
 
@@ -253,6 +254,23 @@ pub(crate) struct GcArgs {
     /// Only say how many there are.
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// Check the store, file by file, and put it right.
+///
+/// Reads every record, the archive and the index, beside those who work. Exit 3: something is wrong, and it says what it
+/// means for whom. --repair moves what cannot be read to `quarantine/`, deletes nothing, and makes again what can be
+/// derived: exit 0 if all of it is right then.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  muse coord fsck
+  muse coord fsck --repair
+  muse coord fsck --json | jq -r '.findings[] | \"\\(.kind) \\(.path)\"'")]
+pub(crate) struct FsckArgs {
+    /// Put right what can be put right without losing anything.
+    #[arg(long)]
+    pub(crate) repair: bool,
 }
 
 /// Print how an agent uses this well.

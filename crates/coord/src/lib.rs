@@ -50,6 +50,7 @@ pub use audit::{AuditQuery, AuditTrail, Entry};
 pub use clock::{Clock, ManualClock, Stopwatch, SystemClock, Timestamp};
 pub use coordinator::{BeatenAll, Coordinator, Filter};
 pub use decide::{Conflict, Holder, Notice, Overlap, Request, TakeOver};
+pub use engine::file::check::{Checked, Counts, Finding, FindingKind, Repair};
 pub use engine::file::{FileEngine, Prepared, Safeguard, Safeguards};
 pub use engine::memory::MemoryEngine;
 pub use engine::{Beat, Beaten, Engine, EngineError, Grant, Listing, ReleaseRequest, Released, Reserved};

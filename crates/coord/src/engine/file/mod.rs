@@ -31,6 +31,7 @@ use crate::record::{Companion, Heartbeat, Release, Reservation, Supersession, to
 
 mod archive;
 mod backwards;
+pub mod check;
 mod collect;
 mod index;
 mod layout;
