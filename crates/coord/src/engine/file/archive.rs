@@ -118,8 +118,9 @@ pub(super) fn move_batch(
     let mut lines: Vec<(Archived, RecordLock)> = Vec::with_capacity(ids.len());
     for id in ids.iter().filter(|id| !finished.contains(id)) {
         match lock_over(store, *id, retention, now) {
-            Ok(Some(line)) => lines.push(line),
-            Ok(None) => moved.skipped += 1,
+            Ok(Look::Over(line)) => lines.push(*line),
+            Ok(Look::InUse) => moved.skipped += 1,
+            Ok(Look::Gone) => {}
             Err(error) => moved.damaged.push(error),
         }
     }
@@ -153,22 +154,35 @@ pub(super) fn move_batch(
     Ok(moved)
 }
 
-/// Locks the record of `id` and makes its line, to be completed. `None` if it is in use, gone, or not over for long
-/// enough: its holder may have revived it since the caller looked.
+/// What there is of a reservation that is to be moved.
+enum Look {
+    /// Its line, to be completed, and its record's lock.
+    Over(Box<(Archived, RecordLock)>),
+    /// Somebody holds the lock, or it is not over for long enough: its holder may have revived it since the caller
+    /// looked.
+    InUse,
+    /// It is not live: somebody else moved it.
+    Gone,
+}
+
+/// Locks the record of `id` and looks at it again.
 fn lock_over(
     store: &Store,
     id: ReservationId,
     retention: &Retention,
     now: Timestamp,
-) -> Result<Option<(Archived, RecordLock)>, EngineError> {
-    let RecordLocking::Locked(lock) = RecordLock::acquire(store, id, Duration::ZERO)? else {
-        return Ok(None);
+) -> Result<Look, EngineError> {
+    let lock = match RecordLock::acquire(store, id, Duration::ZERO)? {
+        RecordLocking::Locked(lock) => lock,
+        RecordLocking::Busy(_) => return Ok(Look::InUse),
+        RecordLocking::Missing => return Ok(Look::Gone),
     };
-    let Some(lease) = find_whole(store, id)? else { return Ok(None) };
+    let Some(lease) = find_whole(store, id)? else { return Ok(Look::Gone) };
     if retention.ended_at(&lease, now).is_none() {
-        return Ok(None);
+        return Ok(Look::InUse);
     }
-    Ok(Archived::of(lease, None, 0, now).map(|line| (line, lock)))
+    let line = Archived::of(lease, None, 0, now);
+    Ok(line.map_or(Look::InUse, |line| Look::Over(Box::new((line, lock)))))
 }
 
 /// Everything that is known of a live reservation. Beside its presence, the content of a tombstone or supersession is

@@ -2,7 +2,7 @@
 
 use super::archive::{find_whole, move_batch};
 use super::layout::Store;
-use super::lock::StoreLock;
+use super::lock::{StoreLock, let_others_in};
 use super::{read_each, sweep};
 use crate::archive::{BATCH_MAX, Collected, Retention};
 use crate::clock::{Clock, Timestamp};
@@ -34,6 +34,9 @@ pub(super) fn collect(
         let mut waiting: Vec<ReservationId> = over.iter().rev().map(|(_, id, _)| *id).collect();
         let mut is_first = true;
         while is_first || !waiting.is_empty() {
+            if !is_first {
+                let_others_in();
+            }
             let batch = waiting.split_off(waiting.len().saturating_sub(BATCH_MAX));
             match step(store, &batch, retention, clock, is_first, &mut collected) {
                 Ok(too_many) => {
