@@ -258,9 +258,9 @@ pub(crate) struct GcArgs {
 
 /// Check the store, file by file, and put it right.
 ///
-/// Reads every record, the archive and the index, beside those who work. Exit 3: something is wrong, and it says what it
-/// means for whom. --repair moves what cannot be read to `quarantine/`, deletes nothing, and makes again what can be
-/// derived: exit 0 if all of it is right then.
+/// Reads every record, the archive and the index, beside those who work. Exit 3: something is wrong, and it says what
+/// that means for whom. --repair moves what cannot be read to `quarantine/`, loses nothing, and makes again what can
+/// be derived: exit 0 if all is right then.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

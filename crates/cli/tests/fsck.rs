@@ -72,7 +72,7 @@ impl Scene {
     }
 
     fn bytes(&self) -> Vec<Vec<u8>> {
-        content(&self.site)
+        content(self.site.path())
     }
 
     /// Finds just this, twice, repairs it, and is clean then; the store serves.
@@ -145,10 +145,10 @@ impl Scene {
     }
 }
 
-/// The bytes of every file below the site, sorted.
-fn content(site: &Site) -> Vec<Vec<u8>> {
+/// The bytes of every file below a folder, sorted.
+fn content(top: &Path) -> Vec<Vec<u8>> {
     let mut found: Vec<Vec<u8>> = Vec::new();
-    let mut open = vec![site.path().to_owned()];
+    let mut open = vec![top.to_owned()];
     while let Some(folder) = open.pop() {
         for name in fs::read_dir(folder).unwrap() {
             let path = name.unwrap().path();
@@ -921,4 +921,85 @@ fn a_repair_beside_busy_writers_harms_nobody() {
         }
     });
     scene.is_clean("in the end");
+}
+
+/// Calls between which nothing on the disk differs, as with those that only ask.
+const PASSIVE: [&str; 9] =
+    ["close", "fcntl", "lseek", "mmap", "munmap", "mremap", "brk", "getrandom", "clock_gettime"];
+
+/// Kills `fsck --repair` at every system call that is not a mere question. What was there is there, moved or not; the next repair ends
+/// it, and the store serves.
+#[cfg(target_os = "linux")]
+fn kill_everywhere(scene: &Scene) {
+    use muse_testkit::strace::{inject, trace};
+    let muse = muse_testkit::Muse::new(env!("CARGO_BIN_EXE_muse"));
+    let ready = muse_testkit::Scratch::empty();
+    let everything = format!("{}/.muse", scene.site.path().display());
+    let copied = support::tool("cp", Path::new("/"), &["-a", &everything, ready.path().to_str().unwrap()]);
+    assert!(copied.status.success());
+    let before = content(ready.path());
+    let arguments = ["coord", "fsck", "--repair", "--json"].map(str::to_owned);
+    let traced = trace(&muse, ready.copy().path(), &arguments);
+    assert!(traced.answer.is_ok(), "{}", traced.answer.brief());
+    let mut kills = 0;
+    let own = traced.calls.iter().skip(traced.loading);
+    for call in own.filter(|call| !call.is_question() && !PASSIVE.contains(&&*call.name)) {
+        let what = format!("killed at {} {}", call.name, call.occurrence);
+        let scratch = ready.copy();
+        let injection = format!("{}:signal=SIGKILL:when={}", call.name, call.occurrence);
+        let answer = inject(&muse, scratch.path(), &[injection], &arguments);
+        kills += usize::from(answer.signal.is_some());
+        nothing_is_lost(&before, &content(scratch.path()), &what);
+        // It is found, or put right, by whoever comes next.
+        let again = muse.run(scratch.path(), &arguments);
+        assert!(again.is_ok(), "{what}: {}", again.brief());
+        nothing_is_lost(&before, &content(scratch.path()), &what);
+        let clean = muse.run(scratch.path(), &["coord", "fsck", "--json"]);
+        assert!(
+            clean.is_ok() && clean.json["findings"] == serde_json::json!([]),
+            "{what}: {}",
+            clean.brief()
+        );
+        let beat = ["coord", "heartbeat", &scene.zoe.id, "--run-id", "zoe", "--json"];
+        assert_ne!(muse.run(scratch.path(), &beat).json["exit_code"], 0, "{what}: revived");
+        let next = ["coord", "reserve", "free.py", "--run-id", "eve", "--json"];
+        assert!(muse.run(scratch.path(), &next).is_ok(), "{what}");
+    }
+    println!("killed at {kills} of {} calls", traced.calls.len() - traced.loading);
+    assert!(kills > 20, "{kills}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_repair_killed_anywhere_loses_nothing() {
+    let (scene, path) = archived();
+    let site = &scene.site;
+    // What gc left is for Zoe and Xia to be damaged, and what they were is in the archive: they are made again.
+    let zoe = site.lapsed("zoe", "zz.py", 10);
+    site.reserve("yan", "zz.py", &[]);
+    let xia = site.reserve("xia", "xx.py", &[]);
+    site.coord(&["release", &xia.id]).run_id("xia").run().is_success();
+    let scene = Scene { zoe, xia, ..scene };
+    let site = &scene.site;
+    fs::write(site.record("reservations", &scene.alice.id), "junk").unwrap();
+    fs::write(site.record("superseded", &scene.zoe.id), "junk").unwrap();
+    fs::write(site.record("releases", &scene.xia.id), "junk of a tombstone").unwrap();
+    fs::write(site.store().join("heartbeats/stray"), "stray").unwrap();
+    fs::write(site.store().join("token"), "junk of a token").unwrap();
+    let mut spoilt = lines(&path);
+    spoilt[1] = "junk of a line".to_owned();
+    fs::write(&path, spoilt.join("\n") + "\n").unwrap();
+    fs::create_dir(site.store().join("tmp/folder")).unwrap();
+    fs::write(site.store().join("tmp/folder/inside"), "inside").unwrap();
+    fs::rename(site.store().join("intents"), site.at("aside")).unwrap();
+    kill_everywhere(&scene);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_repair_of_an_index_killed_anywhere_loses_nothing() {
+    let (scene, path) = crowded();
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    kill_everywhere(&scene);
 }

@@ -13,7 +13,7 @@ mod support;
 use support::{ABSENT, Site, names};
 
 /// Every command, and the file of its snapshot.
-const COMMANDS: [(&[&str], &str); 14] = [
+const COMMANDS: [(&[&str], &str); 15] = [
     (&[], "muse"),
     (&["init"], "muse-init"),
     (&["coord"], "muse-coord"),
@@ -24,6 +24,7 @@ const COMMANDS: [(&[&str], &str); 14] = [
     (&["coord", "show"], "muse-coord-show"),
     (&["coord", "log"], "muse-coord-log"),
     (&["coord", "gc"], "muse-coord-gc"),
+    (&["coord", "fsck"], "muse-coord-fsck"),
     (&["coord", "guide"], "muse-coord-guide"),
     (&["demo"], "muse-demo"),
     (&["completions"], "muse-completions"),

@@ -46,8 +46,8 @@ impl Report for FsckReport {
         }
         let Counts { records, companions, archived, tickets, index_entries } = self.checked;
         screen.status(&format!(
-            "checked {records} reservations, {companions} records beside them, {archived} lines of the archive, \
-             {tickets} tickets, {index_entries} entries of the index"
+            "checked: reservations {records}, records beside them {companions}, lines of the archive {archived}, \
+             tickets {tickets}, entries of the index {index_entries}"
         ));
         if self.findings.is_empty() {
             screen.result("nothing is wrong");
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &FsckArgs, context: &Context) -> Result<Answer<FsckRepor
         let next = if args.repair {
             "do what each of them says, then check again"
         } else {
-            "put it right with `muse coord fsck --repair`, which deletes nothing"
+            "put it right with `muse coord fsck --repair`, which loses nothing"
         };
         format!("{what} with {}: {next}", repository.coordination().display())
     });
