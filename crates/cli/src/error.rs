@@ -62,14 +62,16 @@ const fn advice(error: &EngineError) -> &'static str {
         EngineError::Incomplete { .. }
         | EngineError::Damaged { source: RecordError::SchemaTooNew { .. }, .. }
         | EngineError::DamagedLine { source: RecordError::SchemaTooNew { .. }, .. } => "",
-        EngineError::Damaged { .. } | EngineError::DamagedLine { .. } | EngineError::Misplaced { .. } => FSCK,
+        EngineError::Damaged { .. }
+        | EngineError::DamagedLine { .. }
+        | EngineError::Misplaced { .. }
+        | EngineError::TokensExhausted { .. } => FSCK,
         EngineError::Unreadable { .. } => ": check its permissions and the disk, then try again",
         EngineError::Unwritable { .. } => ": check its permissions and the space left, then try again",
         EngineError::Busy { .. } => ": try again; if that process is stopped, continue or end it",
         EngineError::UnsupportedFileSystem { .. } => {
             ": keep the repository on a local disk, or wait for the distributed engine"
         }
-        EngineError::TokensExhausted { .. } => FSCK,
     }
 }
 

@@ -170,12 +170,14 @@ fn nothing_is_lost(before: &[Vec<u8>], after: &[Vec<u8>], what: &str) {
     let mut left = after.to_vec();
     for bytes in before {
         let found = left.iter().position(|other| other == bytes);
-        let found = found.unwrap_or_else(|| panic!("{what}: lost {}", String::from_utf8_lossy(bytes)));
-        left.swap_remove(found);
+        assert!(found.is_some(), "{what}: lost {}", String::from_utf8_lossy(bytes));
+        left.swap_remove(found.unwrap());
     }
 }
 
-type Damage = (&'static str, &'static str, fn(&Path));
+type Change = fn(&Path);
+type Swap = fn(&Path, &Path);
+type Damage = (&'static str, &'static str, Change);
 
 fn edit(path: &Path, change: impl Fn(String) -> String) {
     let text = fs::read_to_string(path).unwrap();
@@ -380,7 +382,7 @@ fn names_that_are_taken_in_the_quarantine_get_a_number() {
 #[test]
 fn missing_and_replaced_folders() {
     for room in ["reservations", "heartbeats", "releases", "superseded", "tmp", "archive", "intents"] {
-        let make: [(&str, fn(&Path, &Path)); 3] = [
+        let make: [(&str, Swap); 3] = [
             ("folder_missing", |_, _| {}),
             ("folder_replaced", |folder, aside| symlink(aside, folder).unwrap()),
             ("folder_replaced", |folder, _| fs::write(folder, "content").unwrap()),
@@ -414,7 +416,7 @@ fn missing_and_replaced_folders() {
 
 #[test]
 fn a_token_file_that_cannot_be_trusted() {
-    let make: [(&str, fn(&Path)); 9] = [
+    let make: [(&str, Change); 9] = [
         ("token_missing", |path| fs::remove_file(path).unwrap()),
         ("token_damaged", |path| fs::write(path, "").unwrap()),
         ("token_damaged", |path| fs::write(path, "12").unwrap()),
@@ -595,6 +597,42 @@ fn what_is_normal_is_told_and_is_no_failure() {
     assert_eq!(names(&tmp).len(), 1);
 }
 
+#[test]
+fn tickets() {
+    let scene = Scene::new();
+    let waiting = scene.site.store().join("waiting");
+    fs::create_dir_all(&waiting).unwrap();
+    let number = "1795382883870.json";
+    for (content, kind) in
+        [("junk", "malformed"), ("{\"schema_version\": 1,", "truncated"), ("", "truncated")]
+    {
+        fs::write(waiting.join(number), content).unwrap();
+        scene.is_found_and_repaired(kind, &[(&format!("waiting/{number}"), kind)]);
+    }
+    fs::write(waiting.join("stray"), "x").unwrap();
+    symlink("/nowhere", waiting.join(number)).unwrap();
+    scene.is_found_and_repaired(
+        "waiting",
+        &[(&format!("waiting/{number}"), "not_a_file"), ("waiting/stray", "stray")],
+    );
+    // Of a newer version, and one that is somebody's place.
+    fs::write(waiting.join(number), "{\"schema_version\": 9}").unwrap();
+    let found = told(&scene.site, &scene.fsck(&["--repair"]).value()["findings"]);
+    assert_eq!(found, [(format!("waiting/{number}"), "too_new".to_owned(), false)]);
+    fs::remove_file(waiting.join(number)).unwrap();
+    let mut waiter = scene.site.coord(&["reserve", "a.py", "--wait", "60"]).run_id("eve");
+    let mut waiter = waiter.command.stdout(std::process::Stdio::null()).spawn().unwrap();
+    while names(&waiting).is_empty() {
+        std::thread::yield_now();
+    }
+    let answer = scene.fsck(&["--repair"]);
+    assert_eq!((answer.code, answer.value()["checked"]["tickets"].as_u64()), (0, Some(1)), "{answer:?}");
+    assert_eq!(answer.value()["notices"], serde_json::json!([]));
+    scene.site.coord(&["release", &scene.alice.id]).run_id("alice").run().is_success();
+    assert!(waiter.wait().unwrap().success());
+    scene.is_clean("nobody waits");
+}
+
 // The archive.
 
 /// A store with three archived reservations; the path of the file.
@@ -732,7 +770,7 @@ fn crowded() -> (Scene, PathBuf) {
 
 #[test]
 fn an_index_of_any_damage() {
-    let tamper: [(&str, &str, fn(&Path)); 11] = [
+    let tamper: [Damage; 11] = [
         ("deleted", "index_missing", |path| fs::remove_dir_all(path.parent().unwrap()).unwrap()),
         ("emptied", "index_damaged", |path| fs::write(path, "").unwrap()),
         ("no database", "index_damaged", |path| {
@@ -844,6 +882,7 @@ fn a_record_without_permissions_is_left_where_it_is() {
 fn busy_writers_are_no_false_alarm() {
     const WRITERS: usize = 8;
     const CHECKS: usize = 25;
+    // Every third round waits: tickets come and go.
     for indexed in [false, true] {
         let scene = if indexed { crowded().0 } else { Scene::new() };
         let site = &scene.site;
@@ -858,7 +897,9 @@ fn busy_writers_are_no_false_alarm() {
                         round += 1;
                         let address = format!("w/{}.py", (writer + round) % 5);
                         let ttl = if round % 4 == 0 { "1" } else { "60" };
-                        let held = site.coord(&["reserve", &address, "--ttl", ttl]).run_id(&run).json();
+                        let patience = if round % 3 == 0 { "2" } else { "0" };
+                        let held = ["reserve", &address, "--ttl", ttl, "--wait", patience];
+                        let held = site.coord(&held).run_id(&run).json();
                         if held.code == 0 {
                             let id = held.field("reservation_id");
                             site.coord(&["heartbeat", &id, "--extension", ttl]).run_id(&run).json();
@@ -965,7 +1006,6 @@ fn kill_everywhere(scene: &Scene) {
         let next = ["coord", "reserve", "free.py", "--run-id", "eve", "--json"];
         assert!(muse.run(scratch.path(), &next).is_ok(), "{what}");
     }
-    println!("killed at {kills} of {} calls", traced.calls.len() - traced.loading);
     assert!(kills > 20, "{kills}");
 }
 

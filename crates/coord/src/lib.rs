@@ -42,19 +42,26 @@ pub mod id;
 pub mod lease;
 mod overlap;
 pub mod progress;
+pub mod queue;
 pub mod record;
+pub mod waiting;
 
 pub use address::{Address, AddressError};
 pub use archive::{Archived, Collected, Ending, Retention};
 pub use audit::{AuditQuery, AuditTrail, Entry};
 pub use clock::{Clock, ManualClock, Stopwatch, SystemClock, Timestamp};
 pub use coordinator::{BeatenAll, Coordinator, Filter};
-pub use decide::{Conflict, Holder, Notice, Overlap, Request, TakeOver};
+pub use decide::{Blocker, Conflict, Holder, Notice, Overlap, Request, TakeOver, Waiter};
+pub use engine::changes::{Changes, Interest, Woken};
 pub use engine::file::check::{Checked, Counts, Finding, FindingKind, Repair};
 pub use engine::file::{FileEngine, Prepared, Safeguard, Safeguards};
 pub use engine::memory::MemoryEngine;
-pub use engine::{Beat, Beaten, Engine, EngineError, Grant, Listing, ReleaseRequest, Released, Reserved};
-pub use id::{IdError, ReservationId, RunId, RunIdError, Token};
+pub use engine::{
+    Beat, Beaten, Engine, EngineError, Grant, Listing, ReleaseRequest, Released, Reserved, Turn,
+};
+pub use id::{IdError, ReservationId, RunId, RunIdError, TicketNumber, Token};
 pub use lease::{Lease, State};
 pub use progress::{Progress, Silent};
+pub use queue::{Cause, Queue, Ticket, Wait};
 pub use record::{Heartbeat, Mode, Operation, Release, Reservation, Supersession, TtlSeconds};
+pub use waiting::Waited;

@@ -267,6 +267,8 @@ enum Subject {
     ArchivedTwice { name: String, number: u64, id: ReservationId },
     /// A reservation that is archived and live.
     HalfArchived(ReservationId),
+    /// Something in the folder of the tickets.
+    Ticket(OsString),
     /// Something in the folder of temporary files.
     Temporary(OsString),
     /// Something at the top of the store.
@@ -372,7 +374,7 @@ impl<C: Clock> FileEngine<C> {
         let base = base.chain([Subject::Folder(super::index::FOLDER), Subject::Folder(QUARANTINE)]);
         let view = View::of_base(self, &root);
         let suspects = view.suspicious(base);
-        self.settle(&view, suspects, repair, &mut checked)?;
+        settle(&view, suspects, repair, &mut checked)?;
         let store = match Store::open(self.path(), self.safeguards) {
             Ok(Some(store)) => store,
             Ok(None) => return Ok(checked.sorted()),
@@ -386,75 +388,75 @@ impl<C: Clock> FileEngine<C> {
         let view = View { store: Some(&store), survey: Some(&survey), ..View::of_base(self, &root) };
         // The order is that of their dependence: a token has to be above those of the records that stay, and an index
         // has to have what stands in the end.
-        self.settle(&view, survey.suspects.clone(), repair, &mut checked)?;
+        settle(&view, survey.suspects.clone(), repair, &mut checked)?;
         for last in [Subject::Token, Subject::Index] {
             let suspects = view.suspicious([last]);
-            self.settle(&view, suspects, repair, &mut checked)?;
+            settle(&view, suspects, repair, &mut checked)?;
         }
         Ok(checked.sorted())
     }
+}
 
-    /// Looks again at what is suspected, where nobody can be in the middle of a step, and tells what is wrong.
-    fn settle(
-        &self,
-        view: &View<'_, C>,
-        suspects: Vec<Subject>,
-        repair: Repair,
-        checked: &mut Checked,
-    ) -> Result<(), EngineError> {
-        let mut suspects = suspects.into_iter().peekable();
-        // A lock file that is none is held by nobody, and stops everybody who needs it.
-        if let Some(lock) = suspects.next_if_eq(&Subject::Lock) {
-            for wrong in view.look(&lock) {
-                let repaired = (repair == Repair::Yes).then(|| view.repair(&lock, &wrong));
-                checked.tell(wrong, repaired);
+/// Looks again at what is suspected, where nobody can be in the middle of a step, and tells what is wrong.
+fn settle<C: Clock>(
+    view: &View<'_, C>,
+    suspects: Vec<Subject>,
+    repair: Repair,
+    checked: &mut Checked,
+) -> Result<(), EngineError> {
+    let mut suspects = suspects.into_iter().peekable();
+    // A lock file that is none is held by nobody, and stops everybody who needs it.
+    if let Some(lock) = suspects.next_if_eq(&Subject::Lock) {
+        for wrong in view.look(&lock) {
+            let repaired = (repair == Repair::Yes).then(|| view.repair(&lock, &wrong));
+            checked.tell(wrong, repaired);
+        }
+    }
+    if repair == Repair::No {
+        confirm(view, suspects.collect(), checked);
+        return Ok(());
+    }
+    while suspects.peek().is_some() {
+        let lock = StoreLock::acquire(view.root)?;
+        let held = Stopwatch::start();
+        for subject in suspects.by_ref() {
+            for wrong in view.look(&subject) {
+                let done = view.repair_under(&lock, &subject, &wrong);
+                checked.tell(wrong, Some(done));
+            }
+            if held.elapsed() >= HOLD_MAX {
+                break;
             }
         }
-        if repair == Repair::No {
-            return Ok(self.confirm(view, suspects.collect(), checked));
-        }
-        while suspects.peek().is_some() {
-            let lock = StoreLock::acquire(view.root)?;
+    }
+    Ok(())
+}
+
+/// Tells what is still wrong under the store's lock; without it, what cannot be a writer's half step.
+fn confirm<C: Clock>(view: &View<'_, C>, mut suspects: Vec<Subject>, checked: &mut Checked) {
+    let mut tries = 0;
+    while !suspects.is_empty() {
+        let lock = StoreLock::acquire_within(view.root, LOOK_WAIT);
+        tries += usize::from(lock.is_err());
+        if lock.is_ok() || tries >= LOOK_TRIES {
             let held = Stopwatch::start();
-            while let Some(subject) = suspects.next() {
-                for wrong in view.look(&subject) {
-                    let done = view.repair_under(&lock, &subject, &wrong);
-                    checked.tell(wrong, Some(done));
+            let mut left = suspects.into_iter();
+            for subject in left.by_ref() {
+                if lock.is_err() && subject.needs_lock() {
+                    checked.leave_out(view, &lock);
+                    continue;
                 }
-                if held.elapsed() >= HOLD_MAX {
+                for wrong in view.look(&subject) {
+                    checked.tell(wrong, None);
+                }
+                if lock.is_ok() && held.elapsed() >= HOLD_MAX {
                     break;
                 }
             }
-        }
-        Ok(())
-    }
-
-    /// Tells what is still wrong under the store's lock; without it, what cannot be a writer's half step.
-    fn confirm(&self, view: &View<'_, C>, mut suspects: Vec<Subject>, checked: &mut Checked) {
-        let mut tries = 0;
-        while !suspects.is_empty() {
-            let lock = StoreLock::acquire_within(view.root, LOOK_WAIT);
-            tries += usize::from(lock.is_err());
-            if lock.is_ok() || tries >= LOOK_TRIES {
-                let held = Stopwatch::start();
-                let mut left = suspects.into_iter();
-                for subject in left.by_ref() {
-                    if lock.is_err() && subject.needs_lock() {
-                        checked.leave_out(view, &lock);
-                        continue;
-                    }
-                    for wrong in view.look(&subject) {
-                        checked.tell(wrong, None);
-                    }
-                    if lock.is_ok() && held.elapsed() >= HOLD_MAX {
-                        break;
-                    }
-                }
-                suspects = left.collect();
-            } else {
-                // What is gone by now was somebody's step.
-                suspects.retain(|subject| !view.look(subject).is_empty());
-            }
+            suspects = left.collect();
+        } else {
+            // What is gone by now was somebody's step.
+            suspects.retain(|subject| !view.look(subject).is_empty());
         }
     }
 }

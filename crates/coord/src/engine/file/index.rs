@@ -322,7 +322,7 @@ pub(super) enum Health {
     Busy,
     /// Of another format.
     Foreign,
-    /// Not to be read, or not by SQLite.
+    /// Not to be read.
     Damaged(String),
     /// These stand, and what could be in their way is not told of them.
     Incomplete(Vec<ReservationId>),

@@ -19,9 +19,11 @@ use crate::engine::file::layout::{
     FOLDERS, Folder, LOCK_NAME, RECORD_SUFFIX, Room, Store, TOKEN_NAME, record_name,
 };
 use crate::engine::file::lock::{RecordLock, RecordLocking};
-use crate::engine::file::{FileEngine, HEARTBEAT_PREFIX, find, standing, tokens};
+use crate::engine::file::waiting::TICKET_PREFIX;
+use crate::engine::file::{FileEngine, HEARTBEAT_PREFIX, find, standing, tokens, waiting};
 use crate::id::{ReservationId, Token};
 use crate::lease::Lease;
+use crate::queue::Ticket;
 use crate::record::{Heartbeat, RecordError, Release, Reservation, Supersession};
 
 const NO_FILE: &str =
@@ -78,7 +80,7 @@ impl<'v, C: Clock> View<'v, C> {
 
     fn look_in(&self, store: &Store, survey: &Survey, subject: &Subject) -> Result<Vec<Wrong>, EngineError> {
         let one = match subject {
-            Subject::Entry { records, name } => self.look_at_entry(store, survey, *records, name)?,
+            Subject::Entry { records, name } => look_at_entry(store, survey, *records, name)?,
             Subject::TokenTwice(one, other) => look_at_token_twice(store, survey, *one, *other)?,
             Subject::Conflict(older, newer) => self.look_at_conflict(store, *older, *newer)?,
             Subject::Token => {
@@ -110,7 +112,18 @@ impl<'v, C: Clock> View<'v, C> {
                 Remedy::Nothing,
             )),
             Subject::HalfArchived(id) => self.look_at_half_archived(store, survey, *id)?,
-            Subject::Temporary(name) => look_at_temporary(store, name)?,
+            Subject::Ticket(name) => look_at_ticket(store, name)?,
+            Subject::Temporary(name) => {
+                // One that a process is renewing right now is its own.
+                let is_ticket = name.to_str().filter(|name| name.starts_with(TICKET_PREFIX));
+                match is_ticket
+                    .map(|name| waiting::is_left_over(store, name, self.engine.clock.now()))
+                    .transpose()?
+                {
+                    Some(false) => None,
+                    _ => look_at_temporary(store, name)?,
+                }
+            }
             Subject::Lock | Subject::Folder(_) | Subject::Top(_) | Subject::Unfinished(_) => None,
         };
         Ok(one.into_iter().collect())
@@ -181,67 +194,6 @@ impl<'v, C: Clock> View<'v, C> {
         match self.engine.path().parent() {
             Some(parent) => Folder::open(parent, self.engine.safeguards),
             None => Ok(None),
-        }
-    }
-
-    fn look_at_entry(
-        &self,
-        store: &Store,
-        survey: &Survey,
-        records: Records,
-        name: &OsStr,
-    ) -> Result<Option<Wrong>, EngineError> {
-        let folder = records.of(store);
-        let path = shown(&folder.path_of(&name.to_string_lossy()));
-        let Some(file_type) = type_of(folder, name)? else { return Ok(None) };
-        let wrong =
-            |kind, detail: String, remedy| Ok(Some(Wrong { path: path.clone(), kind, detail, remedy }));
-        let Some(id) = id_of(name) else {
-            let lost = if records == Records::Reservations {
-                "; if it was a reservation, whoever held it must reserve again"
-            } else {
-                ""
-            };
-            let detail =
-                format!("its name is not that of a record: it was renamed, or does not belong here{lost}");
-            return wrong(FindingKind::Stray, detail, Remedy::Quarantine);
-        };
-        let has_record = store.reservations.holds(&record_name(id))?;
-        let remedy = match records {
-            Records::Reservations | Records::Heartbeats => Remedy::Quarantine,
-            Records::Releases if has_record => Remedy::Replace,
-            Records::Superseded if has_record => Remedy::Retire,
-            Records::Releases | Records::Superseded => Remedy::Quarantine,
-        };
-        if file_type != FileType::RegularFile {
-            let detail = format!("{NO_FILE}{}", consequence(store, records, id)?);
-            return wrong(FindingKind::NotAFile, detail, remedy);
-        }
-        let read = match records {
-            Records::Reservations => return look_at_reservation(store, id, path),
-            Records::Heartbeats => store.heartbeats.companion::<Heartbeat>(id).map(|read| read.is_some()),
-            Records::Releases => store.releases.companion::<Release>(id).map(|read| read.is_some()),
-            Records::Superseded => store.superseded.companion::<Supersession>(id).map(|read| read.is_some()),
-        };
-        match read {
-            Ok(false) => Ok(None),
-            Ok(true) if has_record || store.reservations.holds(&record_name(id))? => Ok(None),
-            Ok(true) if survey.archived(id).is_some() => wrong(
-                FindingKind::HalfArchived,
-                "its reservation is in the archive: whoever moved it was killed, and the next gc goes on".to_owned(),
-                Remedy::Nothing,
-            ),
-            Ok(true) => wrong(
-                FindingKind::Orphan,
-                "there is no reservation that it belongs to, neither here nor in the archive: the record was taken away"
-                    .to_owned(),
-                Remedy::Quarantine,
-            ),
-            Err(error) => {
-                let (kind, reason) = reason(&error, None);
-                let end = consequence(store, records, id)?;
-                wrong(kind, format!("{reason}{end}"), remedy_for(kind, remedy))
-            }
         }
     }
 
@@ -327,9 +279,10 @@ impl<'v, C: Clock> View<'v, C> {
         survey: &Survey,
         id: ReservationId,
     ) -> Result<Option<Wrong>, EngineError> {
-        let (Some(line), Ok(Some(live))) = (survey.archived(id), find(store, id)) else { return Ok(None) };
+        let Some(archived) = survey.archived(id) else { return Ok(None) };
+        let Some(lease) = find(store, id)? else { return Ok(None) };
         // One that was revived is live, and gets another line when it is over.
-        Ok(line.state.covers(line.ended_at, &live, self.engine.clock.now()).then(|| Wrong {
+        Ok(archived.state.covers(archived.ended_at, &lease, self.engine.clock.now()).then(|| Wrong {
             path: shown(&store.reservations.path_of(&record_name(id))),
             kind: FindingKind::HalfArchived,
             detail: "it is in the archive too: whoever moved it was killed, and the next gc removes it here"
@@ -339,17 +292,74 @@ impl<'v, C: Clock> View<'v, C> {
     }
 }
 
+fn look_at_entry(
+    store: &Store,
+    survey: &Survey,
+    records: Records,
+    name: &OsStr,
+) -> Result<Option<Wrong>, EngineError> {
+    let folder = records.of(store);
+    let path = shown(&folder.path_of(&name.to_string_lossy()));
+    let Some(file_type) = type_of(folder, name)? else { return Ok(None) };
+    let wrong = |kind, detail: String, remedy| Ok(Some(Wrong { path: path.clone(), kind, detail, remedy }));
+    let Some(id) = id_of(name) else {
+        let lost = if records == Records::Reservations {
+            "; if it was a reservation, whoever held it must reserve again"
+        } else {
+            ""
+        };
+        let detail =
+            format!("its name is not that of a record: it was renamed, or does not belong here{lost}");
+        return wrong(FindingKind::Stray, detail, Remedy::Quarantine);
+    };
+    let has_record = store.reservations.holds(&record_name(id))?;
+    let remedy = match records {
+        Records::Releases if has_record => Remedy::Replace,
+        Records::Superseded if has_record => Remedy::Retire,
+        _ => Remedy::Quarantine,
+    };
+    if file_type != FileType::RegularFile {
+        let detail = format!("{NO_FILE}{}", consequence(store, records, id)?);
+        return wrong(FindingKind::NotAFile, detail, remedy);
+    }
+    let read = match records {
+        Records::Reservations => return look_at_reservation(store, id, path),
+        Records::Heartbeats => store.heartbeats.companion::<Heartbeat>(id).map(|read| read.is_some()),
+        Records::Releases => store.releases.companion::<Release>(id).map(|read| read.is_some()),
+        Records::Superseded => store.superseded.companion::<Supersession>(id).map(|read| read.is_some()),
+    };
+    match read {
+        Ok(false) => Ok(None),
+        Ok(true) if has_record || store.reservations.holds(&record_name(id))? => Ok(None),
+        Ok(true) if survey.archived(id).is_some() => wrong(
+            FindingKind::HalfArchived,
+            "its reservation is in the archive: whoever moved it was killed, and the next gc goes on".to_owned(),
+            Remedy::Nothing,
+        ),
+        Ok(true) => wrong(
+            FindingKind::Orphan,
+            "there is no reservation that it belongs to, neither here nor in the archive: the record was taken away"
+                .to_owned(),
+            Remedy::Quarantine,
+        ),
+        Err(error) => {
+            let (kind, reason) = reason(&error, None);
+            let end = consequence(store, records, id)?;
+            wrong(kind, format!("{reason}{end}"), remedy_for(kind, remedy))
+        }
+    }
+}
+
 fn look_at_reservation(store: &Store, id: ReservationId, path: String) -> Result<Option<Wrong>, EngineError> {
     let wrong =
         |kind, detail: String| Wrong { path, kind, detail, remedy: remedy_for(kind, Remedy::Quarantine) };
     let end = || consequence(store, Records::Reservations, id);
     match store.reservation(id) {
-        Ok(None) => Ok(None),
         Ok(Some(reservation)) if reservation.expires_at < reservation.created_at => Ok(Some(wrong(
             FindingKind::BadTimes,
             format!("it expires before it was granted, and muse grants nothing like that{}", end()?),
         ))),
-        Ok(Some(_)) => Ok(None),
+        Ok(_) => Ok(None),
         Err(error) => {
             let bytes = store.reservations.read(&record_name(id)).ok().flatten();
             let (kind, reason) = reason(&error, bytes.as_deref());
@@ -393,7 +403,9 @@ pub(super) fn reason(error: &EngineError, bytes: Option<&[u8]>) -> (FindingKind,
         EngineError::Damaged { source, .. } | EngineError::DamagedLine { source, .. } => {
             let kind = match source {
                 RecordError::SchemaTooNew { .. } => FindingKind::TooNew,
-                RecordError::OtherReservation { .. } => FindingKind::Misnamed,
+                RecordError::OtherReservation { .. } | RecordError::OtherTicket { .. } => {
+                    FindingKind::Misnamed
+                }
                 RecordError::Edited => FindingKind::Edited,
                 RecordError::Addresses => FindingKind::BadAddresses,
                 RecordError::Malformed(_) if source.is_truncation() => FindingKind::Truncated,
@@ -602,6 +614,39 @@ fn look_at_lines(store: &Store, name: &str, bad: &[BadLine], tail: bool) -> Resu
         found.push(archive_wrong(store, name, FindingKind::ArchiveTorn, detail.to_owned(), Remedy::Clean));
     }
     Ok(found)
+}
+
+/// What is wrong with something in the folder of the tickets.
+pub(super) fn look_at_ticket(store: &Store, name: &OsStr) -> Result<Option<Wrong>, EngineError> {
+    let Some(folder) = waiting::folder(store)? else { return Ok(None) };
+    let Some(file_type) = type_of(&folder, name)? else { return Ok(None) };
+    let text = name.to_string_lossy();
+    let wrong = |kind, detail: &str| {
+        let detail =
+            format!("{detail}; it is nobody's place in the queue, and whoever waits with it draws another");
+        let path = shown(&folder.path_of(&text));
+        Ok(Some(Wrong { path, kind, detail, remedy: remedy_for(kind, Remedy::Quarantine) }))
+    };
+    let Some(number) = name.to_str().and_then(waiting::number_of) else {
+        return wrong(FindingKind::Stray, "its name is not that of a ticket: it does not belong here");
+    };
+    if file_type != FileType::RegularFile {
+        return wrong(FindingKind::NotAFile, NO_FILE);
+    }
+    let read = match folder.read(&text) {
+        Ok(None) => return Ok(None),
+        Ok(Some(bytes)) => {
+            Ticket::from_bytes(number, &bytes).map_err(|source| (folder.damaged(&text, source), Some(bytes)))
+        }
+        Err(error) => Err((error, None)),
+    };
+    match read {
+        Ok(_) => Ok(None),
+        Err((error, bytes)) => {
+            let (kind, reason) = reason(&error, bytes.as_deref());
+            wrong(kind, &reason)
+        }
+    }
 }
 
 fn look_at_temporary(store: &Store, name: &OsStr) -> Result<Option<Wrong>, EngineError> {

@@ -14,7 +14,7 @@ use crate::engine::EngineError;
 use crate::engine::file::index::{self, FOLDER as INDEX_FOLDER, Index};
 use crate::engine::file::layout::{Folder, LOCK_NAME, Store, TOKEN_NAME, record_name};
 use crate::engine::file::lock::{RIVAL_WAIT, RecordLock, RecordLocking, StoreLock};
-use crate::engine::file::{prepare, publish, stage, tokens};
+use crate::engine::file::{prepare, publish, stage, tokens, waiting};
 use crate::id::{ReservationId, RunId, Token};
 use crate::record::{Release, to_file_bytes};
 
@@ -84,6 +84,10 @@ impl<C: Clock> View<'_, C> {
             (Remedy::Quarantine, Subject::ArchiveEntry(name)) => {
                 self.put_aside(&archive(store()?)?, "archive", name)
             }
+            (Remedy::Quarantine, Subject::Ticket(name)) => match waiting::folder(store()?)? {
+                Some(folder) => self.put_aside(&folder, "waiting", name),
+                None => Err(self.gone()),
+            },
             (Remedy::Quarantine, Subject::Temporary(name)) => {
                 self.put_aside(&store()?.temporary, "tmp", name)
             }
@@ -92,7 +96,7 @@ impl<C: Clock> View<'_, C> {
                 self.put_aside(&folder, INDEX_FOLDER, name.as_ref())
             }
             (Remedy::Remove, Subject::Temporary(_)) => {
-                super::super::sweep(store()?)?;
+                super::super::sweep(store()?, self.engine.clock.now())?;
                 Ok("removed".to_owned())
             }
             (Remedy::Remove, Subject::IndexEntry(name)) => {

@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use rustix::fs::Dir;
 use rustix::io::Errno;
 
-use super::look::{archive, id_of, stand_against};
+use super::look::{archive, id_of, look_at_ticket, stand_against};
 use super::{BadLine, Counts, QUARANTINE, Records, Subject, shown};
 use crate::archive::{Archived, Bounds, Ending};
 use crate::clock::{Clock, Timestamp};
@@ -23,7 +23,7 @@ pub(super) use crate::engine::file::backwards::LINE_BYTES_MAX;
 use crate::engine::file::index::{self, FOLDER as INDEX_FOLDER, Health};
 use crate::engine::file::layout::{FOLDERS, Folder, LOCK_NAME, Store, TOKEN_NAME, record_name};
 use crate::engine::file::prepare::BUILDING_PREFIX;
-use crate::engine::file::{FileEngine, read_each};
+use crate::engine::file::{FileEngine, read_each, waiting};
 use crate::id::{ReservationId, Token};
 use crate::progress::Progress;
 use crate::record::{Heartbeat, Mode, Release, Reservation, Supersession};
@@ -123,6 +123,12 @@ pub(super) fn survey<C: Clock>(
     let present = survey_records(store, progress, &mut survey)?;
     survey_archive(store, &present, progress, &mut survey)?;
     survey.suspects.extend(conflicts(&survey.standing));
+    if let Ok(Some(folder)) = waiting::folder(store) {
+        let names = names(&folder)?;
+        survey.counts.tickets = names.len();
+        let suspect = |name: &OsString| look_at_ticket(store, name).map_or(true, |wrong| wrong.is_some());
+        survey.suspects.extend(names.into_iter().filter(suspect).map(Subject::Ticket));
+    }
     survey.suspects.extend(names(&store.temporary)?.into_iter().map(Subject::Temporary));
     let current = index::current_name(store).unwrap_or_default();
     for (name, _) in index::file_names(store).unwrap_or_default() {
@@ -137,13 +143,16 @@ pub(super) fn survey<C: Clock>(
     Ok(survey)
 }
 
+/// A name among records, and the reservation that it says.
+type Named = (OsString, Option<ReservationId>);
+
 /// Reads the four folders of records. Returns the ids of the reservations.
 fn survey_records(
     store: &Store,
     progress: &dyn Progress,
     survey: &mut Survey,
 ) -> Result<HashSet<ReservationId>, EngineError> {
-    let mut listed: Vec<(Records, Vec<(OsString, Option<ReservationId>)>)> = Vec::with_capacity(4);
+    let mut listed: Vec<(Records, Vec<Named>)> = Vec::with_capacity(Records::ALL.len());
     for records in Records::ALL {
         let names = names(records.of(store))?.into_iter();
         listed.push((records, names.map(|name| (id_of(&name), name)).map(|(id, name)| (name, id)).collect()));
@@ -205,8 +214,10 @@ fn survey_records(
         let (one, other) = (pair[0].1, pair[1].1);
         // What has ended is compared by nobody.
         let one_stands = standing.contains(&one);
-        (one_stands || standing.contains(&other)).then(|| {
-            if one_stands { Subject::TokenTwice(one, other) } else { Subject::TokenTwice(other, one) }
+        (one_stands || standing.contains(&other)).then_some(if one_stands {
+            Subject::TokenTwice(one, other)
+        } else {
+            Subject::TokenTwice(other, one)
         })
     });
     survey.suspects.extend(twice.take(PAIRS_MAX));
@@ -323,7 +334,7 @@ fn each_line(file: &File, mut visit: impl FnMut(BadLine, Option<&[u8]>)) -> io::
             line.clear();
         }
         place.length = length;
-        let text = (!is_too_long && length as usize == line.len()).then(|| &line[..line.len() - 1]);
+        let text = (!is_too_long && length == line.len() as u64).then(|| &line[..line.len() - 1]);
         visit(place, text);
         place = BadLine { number: place.number + 1, offset: place.offset + length, length: 0 };
     }

@@ -179,7 +179,7 @@ impl Tables {
         Ok(entries)
     }
 
-    /// What SQLite finds wrong with the file; `None` if nothing.
+    /// What `quick_check` finds wrong with the file; `None` if nothing.
     pub(super) fn fault(&self) -> rusqlite::Result<Option<String>> {
         let found: String = self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
         Ok((found != "ok").then_some(found))
