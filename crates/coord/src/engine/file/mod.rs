@@ -174,7 +174,14 @@ impl<C: Clock> FileEngine<C> {
         sweep(&store, now)?;
         let mut index = self.index_to_write(&store, &lock, now)?;
         let ahead = tickets_ahead(&store, request, ticket, now)?;
-        let mut candidates = candidates(&store, &mut index, &request.addresses)?;
+        // What those before it in the queue wait for decides whether a wait closes a circle.
+        let concerned: Vec<Address> = request
+            .addresses
+            .iter()
+            .chain(ahead.iter().flat_map(|other| &other.addresses))
+            .cloned()
+            .collect();
+        let mut candidates = candidates(&store, &mut index, &concerned)?;
         // Whoever made the store may have been killed before its own name was on the disk: its first grant sees
         // to it.
         if index.is_none() && candidates.is_empty() && store.reservations.is_empty()? {
