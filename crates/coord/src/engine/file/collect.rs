@@ -1,7 +1,8 @@
 //! `gc`: finds what is over for long enough, and moves it into the archive step by step.
 
 use super::archive::{find_whole, move_batch};
-use super::layout::Store;
+use super::index::{Access, Index, marked};
+use super::layout::{Store, Watched};
 use super::lock::{StoreLock, let_others_in};
 use super::{read_each, sweep};
 use crate::archive::{BATCH_MAX, Collected, Retention};
@@ -69,7 +70,12 @@ fn step(
     if is_first {
         sweep(store, clock.now())?;
     }
-    let moved = move_batch(store, &lock, ids, retention, clock.now())?;
+    let index = Index::as_it_is(store, Access::Write);
+    let now = clock.now();
+    let moved = marked(index.as_ref(), &Watched::ALL, || move_batch(store, &lock, ids, retention, now))?;
+    if let Some(index) = index {
+        index.forget(&moved.reservations);
+    }
     for ended_at in moved.ended {
         collected.count(ended_at);
     }

@@ -33,7 +33,7 @@ pub(super) fn record_name(id: ReservationId) -> String {
 }
 
 /// The folders of a store. `Temporary` holds what is being written and is otherwise empty.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Room {
     Reservations,
     Heartbeats,
@@ -58,12 +58,16 @@ impl Room {
     }
 }
 
-/// The folders whose names say which reservations stand. The index is derived from them.
+/// The folders whose names say what stands: the index follows their changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Watched {
     Reservations,
     Releases,
     Superseded,
+}
+
+impl Watched {
+    pub(super) const ALL: [Watched; 3] = [Watched::Reservations, Watched::Releases, Watched::Superseded];
 }
 
 /// Every folder that a new store gets. One that this program does not use yet belongs to the format.
@@ -151,9 +155,9 @@ impl Store {
         }))
     }
 
-    /// One of the folders that say which reservations stand.
-    pub(super) const fn watched(&self, room: Watched) -> &Folder {
-        match room {
+    /// One of the folders whose changes the index follows.
+    pub(super) const fn watched(&self, watched: Watched) -> &Folder {
+        match watched {
             Watched::Reservations => &self.reservations,
             Watched::Releases => &self.releases,
             Watched::Superseded => &self.superseded,

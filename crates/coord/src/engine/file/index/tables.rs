@@ -137,7 +137,9 @@ impl Tables {
         })?;
         marks
             .map(|mark| {
-                mark.and_then(|(room, mark)| Ok((room_of(room).ok_or(rusqlite::Error::InvalidQuery)?, mark)))
+                mark.and_then(|(room, mark)| {
+                    Ok((watched_of(room).ok_or(rusqlite::Error::InvalidQuery)?, mark))
+                })
             })
             .collect()
     }
@@ -200,7 +202,8 @@ impl Tables {
     }
 
     /// At most `limit` of those that are due at `now`, longest first.
-    pub(super) fn due(&self, now: Timestamp, limit: u32) -> rusqlite::Result<Vec<ReservationId>> {
+    pub(super) fn due(&self, now: Timestamp, limit: usize) -> rusqlite::Result<Vec<ReservationId>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut statement =
             self.connection.prepare("SELECT id FROM known WHERE due <= ?1 ORDER BY due LIMIT ?2")?;
         let due = statement.query_map(params![now.as_microseconds(), limit], |row| id(row, 0))?;
@@ -264,6 +267,13 @@ impl Changes<'_> {
         Ok(())
     }
 
+    /// Notes when a record may be archived; whether it has ended stays as it is.
+    pub(super) fn put_off(&self, id: ReservationId, due: Timestamp) -> rusqlite::Result<()> {
+        let mut statement = self.connection.prepare_cached("UPDATE known SET due = ?2 WHERE id = ?1")?;
+        statement.execute(params![id.digest(), due.as_microseconds()])?;
+        Ok(())
+    }
+
     /// Notes that a record is gone.
     pub(super) fn forget(&self, id: ReservationId) -> rusqlite::Result<()> {
         self.connection.prepare_cached("DELETE FROM known WHERE id = ?1")?.execute([id.digest()])?;
@@ -276,7 +286,7 @@ impl Changes<'_> {
         for (room, FolderMark { device, inode, modified }) in marks {
             self.connection.execute(
                 "INSERT INTO marks (room, device, inode, modified) VALUES (?1, ?2, ?3, ?4)",
-                params![room_number(*room), device, inode, modified],
+                params![number_of(*room), device, inode, modified],
             )?;
         }
         self.connection.execute("DELETE FROM look", [])?;
@@ -294,18 +304,16 @@ pub(in super::super) fn above(node: &str) -> impl Iterator<Item = &str> {
     top.into_iter().chain(node.match_indices('/').map(|(position, _)| &node[..position]))
 }
 
-const fn room_number(room: Watched) -> i64 {
-    match room {
+const fn number_of(watched: Watched) -> i64 {
+    match watched {
         Watched::Reservations => 1,
         Watched::Releases => 2,
         Watched::Superseded => 3,
     }
 }
 
-fn room_of(number: i64) -> Option<Watched> {
-    [Watched::Reservations, Watched::Releases, Watched::Superseded]
-        .into_iter()
-        .find(|&room| room_number(room) == number)
+fn watched_of(number: i64) -> Option<Watched> {
+    Watched::ALL.into_iter().find(|&watched| number_of(watched) == number)
 }
 
 fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<ReservationId> {
