@@ -45,8 +45,8 @@ pub(crate) fn measure(arguments: &[String]) -> Outcome<()> {
                 let month = archive.path().join(MONTH);
                 fs::hard_link(month, site.path().join(".muse/coordination/archive").join(MONTH))?;
             }
-            let size = format!("{live} live, {archived} archived");
-            let took = one_size(&programs, &site, &size, &mut rows, with_fewest)?;
+            let contents = format!("{live} live, {archived} archived");
+            let took = one_size(&programs, &site, &contents, &mut rows, with_fewest)?;
             with_fewest.get_or_insert(took);
         }
         if Some(&live) == sizes.last() {
@@ -91,7 +91,7 @@ fn make_archive(programs: &Programs) -> Outcome<TempDir> {
 fn one_size(
     programs: &Programs,
     site: &Site,
-    size: &str,
+    contents: &str,
     rows: &mut Rows,
     with_fewest: Option<Duration>,
 ) -> Outcome<Duration> {
@@ -105,7 +105,7 @@ fn one_size(
             &mut |_| run(&mut site.command(&programs.floor, &["sync", "floor-token", "floor-record"])),
             &mut |round| {
                 let address = format!("bench/file_{round}.py::function");
-                muse(&["coord", "reserve", &address, "--run-id", size, "--json"])
+                muse(&["coord", "reserve", &address, "--run-id", contents, "--json"])
             },
             &mut |_| muse(&["coord", "reserve", held, "--run-id", "bench", "--json"]),
             &mut |_| muse(&["coord", "list", "--address", held, "--json"]),
@@ -117,10 +117,10 @@ fn one_size(
         return Err("seven were measured".into());
     };
     // What was reserved is given back, so that the next measurement is granted the same.
-    muse(&["coord", "release", "--all", "--run-id", size, "--json"])?;
+    muse(&["coord", "release", "--all", "--run-id", contents, "--json"])?;
     let log = medians(ROUNDS_SLOW / 10, &mut [&mut |_| muse(&["coord", "log", "--limit", "20", "--json"])])?;
     let mut add = |what: &str, time: Duration, compared: &str, limit: &str| {
-        rows.add(&format!("{size}: {what}"), &milliseconds(time), compared, limit);
+        rows.add(&format!("{contents}: {what}"), &milliseconds(time), compared, limit);
     };
     add("floor process: one file, no fsync", process, "", "");
     add("floor process: two files, each with fsync of file and folder", floor, "", "");
