@@ -1,10 +1,13 @@
 //! The whole API in one type: what the command line, hooks and servers call.
 
 use crate::address::Address;
+use crate::archive::{Archived, Collected, Retention};
+use crate::audit::{AuditQuery, AuditTrail, audit};
 use crate::decide::Request;
 use crate::engine::{Beat, Beaten, Engine, EngineError, Listing, ReleaseRequest, Released, Reserved};
 use crate::id::{ReservationId, RunId};
 use crate::lease::{Lease, State};
+use crate::progress::Progress;
 use crate::record::{Reservation, TtlSeconds};
 
 /// Which reservations a listing shows.
@@ -147,6 +150,33 @@ impl<E: Engine> Coordinator<E> {
     /// As there.
     pub fn show(&self, id: ReservationId) -> Result<Option<Lease>, EngineError> {
         self.engine.find(id)
+    }
+
+    /// See [`Engine::find_archived`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn show_archived(&self, id: ReservationId) -> Result<Option<Archived>, EngineError> {
+        self.engine.find_archived(id)
+    }
+
+    /// See [`Engine::collect`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn collect(&self, retention: &Retention, progress: &dyn Progress) -> Result<Collected, EngineError> {
+        self.engine.collect(retention, progress)
+    }
+
+    /// Who held what, and how it ended: see [`audit`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn log(&self, query: &AuditQuery, progress: &dyn Progress) -> Result<AuditTrail, EngineError> {
+        audit(&self.engine, query, progress)
     }
 }
 

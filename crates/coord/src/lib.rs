@@ -32,6 +32,8 @@
 //! - All processes of one store are expected to share one clock, that of their machine.
 
 pub mod address;
+pub mod archive;
+pub mod audit;
 pub mod clock;
 pub mod coordinator;
 pub mod decide;
@@ -39,9 +41,12 @@ pub mod engine;
 pub mod id;
 pub mod lease;
 mod overlap;
+pub mod progress;
 pub mod record;
 
 pub use address::{Address, AddressError};
+pub use archive::{Archived, Collected, Ending, Retention};
+pub use audit::{AuditQuery, AuditTrail, Entry};
 pub use clock::{Clock, ManualClock, Stopwatch, SystemClock, Timestamp};
 pub use coordinator::{BeatenAll, Coordinator, Filter};
 pub use decide::{Conflict, Holder, Notice, Overlap, Request, TakeOver};
@@ -50,4 +55,5 @@ pub use engine::memory::MemoryEngine;
 pub use engine::{Beat, Beaten, Engine, EngineError, Grant, Listing, ReleaseRequest, Released, Reserved};
 pub use id::{IdError, ReservationId, RunId, RunIdError, Token};
 pub use lease::{Lease, State};
+pub use progress::{Progress, Silent};
 pub use record::{Heartbeat, Mode, Operation, Release, Reservation, Supersession, TtlSeconds};

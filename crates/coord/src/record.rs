@@ -340,12 +340,20 @@ impl Reservation {
     ///
     /// Every [`RecordError`].
     pub fn from_bytes(id: ReservationId, bytes: &[u8]) -> Result<Reservation, RecordError> {
-        let mut fields = parse_fields(bytes)?;
-        let claimed = fields.remove("reservation_id").unwrap_or(Value::Null);
-        let claimed: ReservationId = serde_json::from_value(claimed).map_err(RecordError::Malformed)?;
-        if claimed != id {
-            return Err(RecordError::OtherReservation { found: claimed });
+        let fields = parse_fields(bytes)?;
+        let found = claimed_id(&fields)?;
+        if found == id {
+            Reservation::from_fields(fields)
+        } else {
+            Err(RecordError::OtherReservation { found })
         }
+    }
+
+    /// Verifies that the fields are a whole and unedited record.
+    pub(crate) fn from_fields(mut fields: Map<String, Value>) -> Result<Reservation, RecordError> {
+        check_schema_version(fields.get("schema_version").and_then(Value::as_u64))?;
+        let id = claimed_id(&fields)?;
+        fields.remove("reservation_id");
         if content_id(&fields)? != id {
             return Err(RecordError::Edited);
         }
@@ -355,6 +363,12 @@ impl Reservation {
         check_addresses(&reservation.addresses)?;
         Ok(reservation)
     }
+}
+
+/// The id that a record says it has.
+fn claimed_id(fields: &Map<String, Value>) -> Result<ReservationId, RecordError> {
+    let claimed = fields.get("reservation_id").unwrap_or(&Value::Null);
+    ReservationId::deserialize(claimed).map_err(RecordError::Malformed)
 }
 
 fn check_addresses(addresses: &[Address]) -> Result<(), RecordError> {
@@ -414,9 +428,15 @@ fn parse_fields(bytes: &[u8]) -> Result<Map<String, Value>, RecordError> {
     // A power loss may leave a file of its full length with nothing in it.
     let bytes = if bytes.iter().all(|byte| *byte == 0) { &[] } else { bytes };
     let UniqueFields(fields) = serde_json::from_slice(bytes).map_err(RecordError::Malformed)?;
-    match fields.get("schema_version").and_then(Value::as_u64) {
+    check_schema_version(fields.get("schema_version").and_then(Value::as_u64))?;
+    Ok(fields)
+}
+
+/// Refuses a schema version that this program does not know, and what is none.
+pub(crate) fn check_schema_version(found: Option<u64>) -> Result<u32, RecordError> {
+    match found {
         Some(found) if found > u64::from(SCHEMA_VERSION) => Err(RecordError::SchemaTooNew { found }),
-        Some(1..) => Ok(fields),
+        Some(1..) => Ok(SCHEMA_VERSION),
         _ => Err(RecordError::Malformed(serde_json::Error::custom(
             "it has no `schema_version`, a number from 1",
         ))),
@@ -425,7 +445,7 @@ fn parse_fields(bytes: &[u8]) -> Result<Map<String, Value>, RecordError> {
 
 /// The fields of an object, each of which stands once. RFC 8785 has no canonical form of others (RFC 7493,
 /// section 2.3), and of two values under one name another reader could take the other.
-struct UniqueFields(Map<String, Value>);
+pub(crate) struct UniqueFields(pub(crate) Map<String, Value>);
 
 impl<'de> Deserialize<'de> for UniqueFields {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<UniqueFields, D::Error> {

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use muse_coord::{
-    Address, Beat, Engine, EngineError, FileEngine, Lease, Listing, ManualClock, MemoryEngine, Mode,
-    ReleaseRequest, Request, ReservationId, Reserved, RunId, State, TakeOver, Timestamp, TtlSeconds,
+    Address, Archived, Beat, Collected, Engine, EngineError, FileEngine, Lease, Listing, ManualClock,
+    MemoryEngine, Mode, ReleaseRequest, Request, ReservationId, Reserved, Retention, RunId, Silent, State,
+    TakeOver, Timestamp, TtlSeconds,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -81,6 +82,7 @@ enum Step {
     Find {
         reservation: Pick,
     },
+    Collect(Retention),
     Jump {
         microseconds: i64,
     },
@@ -113,6 +115,17 @@ fn mode() -> impl Strategy<Value = Mode> {
     prop_oneof![4 => Just(Mode::Exclusive), 2 => Just(Mode::Shared), 1 => Just(Mode::Advisory)]
 }
 
+fn retention() -> impl Strategy<Value = Retention> {
+    let at_most = prop_oneof![2 => Just(None), 1 => (0..3_usize).prop_map(Some)];
+    (select(&[0, 0, 30, 3600][..]), at_most, any::<bool>(), any::<bool>()).prop_map(
+        |(older_than_seconds, at_most, dry, run)| Retention {
+            older_than_seconds,
+            at_most,
+            dry_run: dry && run,
+        },
+    )
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let addresses = proptest::collection::vec(select(&ADDRESSES[..]), 1..=3);
     let take_over = prop_oneof![4 => Just(None), 1 => pick().prop_map(Some)];
@@ -130,6 +143,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(reservation, extension)| Step::KeepAlive { reservation, extension }),
         2 => release,
         1 => pick().prop_map(|reservation| Step::Find { reservation }),
+        2 => retention().prop_map(Step::Collect),
         6 => jump().prop_map(|microseconds| Step::Jump { microseconds }),
     ]
 }
@@ -205,6 +219,16 @@ impl Pair {
             Step::Find { reservation } => {
                 let id = self.id(*reservation);
                 prop_assert_eq!(told(self.file.find(id))?, told(self.memory.find(id))?);
+                prop_assert_eq!(told(self.file.find_archived(id))?, told(self.memory.find_archived(id))?);
+                Ok(())
+            }
+            Step::Collect(retention) => {
+                let Collected { archived, skipped, bytes, ended, damaged, stopped_by } =
+                    told(self.file.collect(retention, &Silent))?;
+                prop_assert!(damaged.is_empty() && stopped_by.is_none(), "{damaged:?} {stopped_by:?}");
+                let model = told(self.memory.collect(retention, &Silent))?;
+                prop_assert_eq!((archived, bytes, ended), (model.archived, model.bytes, model.ended));
+                prop_assert_eq!(skipped, 0);
                 Ok(())
             }
             Step::Jump { microseconds } => {
@@ -244,6 +268,15 @@ impl Pair {
         prop_assert_eq!(found, live.into_iter().filter(overlap).collect::<Vec<Lease>>());
         let history = listed(self.file.history())?;
         prop_assert_eq!(&history, &listed(self.memory.history())?);
+        let archived = lines(&self.file)?;
+        prop_assert_eq!(&archived, &lines(&self.memory)?);
+        // Nothing is lost, and nothing is in both places.
+        let live = history.iter().map(|lease| lease.reservation.reservation_id);
+        let mut kept: Vec<ReservationId> = live.chain(archived.iter().map(Archived::id)).collect();
+        let mut granted: Vec<ReservationId> = self.granted.iter().map(|(id, _)| *id).collect();
+        kept.sort();
+        granted.sort();
+        prop_assert_eq!(kept, granted);
         has_one_holder_each(&history, self.file.now())
     }
 }
@@ -292,6 +325,10 @@ fn listed(listing: Result<Listing, EngineError>) -> Result<Vec<Lease>, TestCaseE
     prop_assert!(damaged.is_empty(), "{:?}", damaged);
     leases.sort_by_key(|lease| lease.reservation.token);
     Ok(leases)
+}
+
+fn lines(engine: &dyn Engine) -> Result<Vec<Archived>, TestCaseError> {
+    told(engine.archived())?.map(told).collect()
 }
 
 /// Where stores are made: in memory, where that is offered, since thousands of them are synced.

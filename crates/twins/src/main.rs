@@ -21,6 +21,8 @@ fn main() -> ExitCode {
         "FileSync" => Safeguard::FileSync,
         "DirectorySync" => Safeguard::DirectorySync,
         "Supersession" => Safeguard::Supersession,
+        "ArchiveFirst" => Safeguard::ArchiveFirst,
+        "TornLine" => Safeguard::TornLine,
         other => {
             eprintln!("{WITHOUT_VARIABLE} names no protection: `{other}`");
             return ExitCode::FAILURE;

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 
 use crate::address::Address;
+use crate::archive::{Archived, BATCH_MAX, Bounds, Collected, Ending, Retention};
+use crate::audit::{AuditQuery, AuditTrail};
 use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::coordinator::{Coordinator, Filter};
 use crate::decide::{Conflict, Request, TakeOver};
@@ -14,6 +16,7 @@ use crate::engine::memory::MemoryEngine;
 use crate::engine::{Beat, Beaten, Engine, Grant, Listing, ReleaseRequest, Released, Reserved};
 use crate::id::{ReservationId, RunId, Token};
 use crate::lease::{Lease, State};
+use crate::progress::Silent;
 use crate::record::{Heartbeat, Mode, Operation, Supersession, TtlSeconds};
 
 use Mode::{Advisory, Exclusive, Shared};
@@ -179,6 +182,28 @@ impl<E: Engine> Bench<E> {
 
     fn live(&self) -> Vec<ReservationId> {
         ids(&sorted(self.coordinator.engine().live().unwrap()))
+    }
+
+    fn collect(&self, retention: &Retention) -> Collected {
+        let collected = self.coordinator.collect(retention, &Silent).unwrap();
+        assert!(collected.damaged.is_empty() && collected.stopped_by.is_none(), "{collected:?}");
+        assert_eq!(collected.skipped, 0);
+        collected
+    }
+
+    /// The lines of the archive, the newest first.
+    fn archived(&self) -> Vec<Archived> {
+        self.coordinator.engine().archived().unwrap().map(|line| line.unwrap()).collect()
+    }
+
+    fn log(&self, query: &AuditQuery) -> AuditTrail {
+        let trail = self.coordinator.log(query, &Silent).unwrap();
+        assert!(trail.damaged.is_empty() && trail.more_damaged == 0, "{trail:?}");
+        trail
+    }
+
+    fn logged(&self, query: &AuditQuery) -> Vec<ReservationId> {
+        self.log(query).entries.iter().map(|entry| entry.lease.reservation.reservation_id).collect()
     }
 
     fn list(&self, filter: &Filter) -> Vec<ReservationId> {
@@ -1014,6 +1039,196 @@ fn releasable_is_what_the_run_has_not_released(bench: &Bench<impl Engine>) {
     assert_eq!(releasable, [superseded, lapsed, active]);
 }
 
+// The archive.
+
+/// One of each kind, in the order of their tokens: released, superseded, lapsed, and its successor, active.
+fn one_of_each(bench: &Bench<impl Engine>) -> [ReservationId; 4] {
+    let released = bench.hold("alice", &["a.py"]);
+    let superseded = bench.hold("bob", &["b.py"]);
+    let lapsed = bench.hold("carol", &["c.py"]);
+    bench.clock.advance_seconds(10);
+    bench.extend(released, "alice", TTL_SECONDS);
+    assert_eq!(bench.release(released, "boss", true), Released::Released);
+    bench.clock.advance_seconds(TTL_SECONDS - 10);
+    let active = bench.grant(&request("dave", &["b.py"], Exclusive));
+    [released, superseded, lapsed, id_of(&active)]
+}
+
+fn what_is_over_for_long_enough_is_archived(bench: &Bench<impl Engine>) {
+    assert_eq!(bench.collect(&Retention::older_than(0)).archived, 0);
+    let [released, superseded, lapsed, active] = one_of_each(bench);
+    let leases = bench.contents();
+    // Released at 10, the others over at 60, which is now.
+    let collected = bench.collect(&Retention::older_than(50));
+    assert_eq!((collected.archived, collected.ended), (1, Some((at(10), at(10)))));
+    assert_eq!(ids(&bench.contents()), [superseded, lapsed, active]);
+    assert_eq!(bench.collect(&Retention::older_than(1)).archived, 0);
+    bench.clock.advance_seconds(1);
+    let collected = bench.collect(&Retention::older_than(1));
+    assert_eq!((collected.archived, collected.ended), (2, Some((at(60), at(60)))));
+    assert!(collected.bytes > 0);
+    assert_eq!(ids(&bench.contents()), [active]);
+
+    let lines = bench.archived();
+    let told: Vec<_> = lines.iter().map(|line| (line.id(), line.state, line.ended_at)).collect();
+    let expected = [
+        (lapsed, Ending::Lapsed, at(60)),
+        (superseded, Ending::Superseded, at(60)),
+        (released, Ending::Released, at(10)),
+    ];
+    assert_eq!(told, expected);
+    for (line, lease) in lines.iter().zip(leases[..3].iter().rev()) {
+        assert_eq!(line.clone().into_lease(), *lease, "nothing of it is lost");
+        assert_eq!(bench.coordinator.show_archived(line.id()).unwrap().as_ref(), Some(line));
+    }
+    assert_eq!(bench.coordinator.show_archived(active).unwrap(), None);
+    // A clock that is set back brings nothing back, and lets nothing go that is not over by it.
+    bench.clock.advance_seconds(-1000);
+    assert_eq!(bench.collect(&Retention::older_than(0)).archived, 0);
+    assert_eq!(ids(&bench.contents()), [active]);
+}
+
+fn a_collection_that_is_dry_or_limited(bench: &Bench<impl Engine>) {
+    let [released, superseded, lapsed, active] = one_of_each(bench);
+    let retention = Retention { older_than_seconds: 0, at_most: Some(2), dry_run: true };
+    let collected = bench.collect(&retention);
+    assert_eq!((collected.archived, collected.bytes), (2, 0));
+    assert_eq!(collected.ended, Some((at(10), at(60))));
+    assert_eq!((bench.contents().len(), bench.archived().len()), (4, 0));
+    bench.collect(&Retention { dry_run: false, ..retention });
+    assert_eq!(ids(&bench.contents()), [lapsed, active]);
+    assert_eq!(bench.archived().iter().map(Archived::id).collect::<Vec<_>>(), [superseded, released]);
+}
+
+fn archived_reservations_are_not_there_for_heartbeats_and_grants(bench: &Bench<impl Engine>) {
+    let [_, superseded, lapsed, active] = one_of_each(bench);
+    bench.collect(&Retention::older_than(0));
+    for id in [superseded, lapsed] {
+        assert_eq!(bench.beat(id, "carol", TTL_SECONDS), Beaten::NotFound);
+        assert_eq!(bench.release(id, "carol", false), Released::NotFound);
+        assert_eq!(bench.coordinator.show(id).unwrap(), None);
+        let wanted = taking_over(request("eve", &["c.py"], Exclusive), id);
+        assert_eq!(bench.reserve(&wanted), Reserved::NothingToTakeOver);
+    }
+    // A repeat of what was archived is a new grant, with a larger token.
+    let token = bench.show(active).reservation.token.get();
+    let again = bench.grant(&request("carol", &["c.py"], Exclusive));
+    assert!(!again.renewed && id_of(&again) != lapsed && token_of(&again) > token);
+}
+
+fn a_released_one_stays_released_in_the_archive(bench: &Bench<impl Engine>) {
+    let [released, ..] = one_of_each(bench);
+    bench.collect(&Retention::older_than(0));
+    assert_eq!(bench.release(released, "alice", false), Released::AlreadyReleased);
+    assert_eq!(bench.beat(released, "alice", TTL_SECONDS), Beaten::NotFound);
+}
+
+fn the_archive_is_read_the_newest_first(bench: &Bench<impl Engine>) {
+    // More than one step, in another order than that of their ends.
+    let count = BATCH_MAX + 3;
+    let mut made = Vec::new();
+    for number in 0..count {
+        made.push(bench.hold("alice", &[&format!("{number}.py")]));
+    }
+    for &id in made.iter().rev() {
+        bench.clock.advance_microseconds(1);
+        bench.release(id, "alice", false);
+    }
+    bench.collect(&Retention::older_than(0));
+    let lines = bench.archived();
+    assert_eq!(lines.iter().rev().map(Archived::id).collect::<Vec<_>>(), made);
+    let mut before: Option<Bounds> = None;
+    for (position, line) in lines.iter().rev().enumerate() {
+        assert_eq!(line.before, before);
+        assert_eq!(line.batch_position as usize, position % BATCH_MAX);
+        before = Some(line.bounds());
+    }
+    let first_ended = lines.last().unwrap().ended_at;
+    assert_eq!(before.unwrap().ended_at, first_ended, "the first one was released last");
+}
+
+fn the_audit_trail_tells_live_and_archived(bench: &Bench<impl Engine>) {
+    let made = one_of_each(bench);
+    let all = AuditQuery::newest(100);
+    let live = bench.log(&all);
+    let shown: Vec<_> =
+        live.entries.iter().map(|entry| (entry.state, entry.ended_at, entry.held_seconds())).collect();
+    let expected = [
+        (State::Released, Some(at(10)), 10),
+        (State::Superseded, Some(at(60)), 60),
+        (State::Lapsed, Some(at(60)), 60),
+        (State::Active, None, 0),
+    ];
+    assert_eq!(shown, expected);
+    assert!(!live.is_truncated);
+    for retention in [50, 0] {
+        bench.collect(&Retention::older_than(retention));
+        let mut now = bench.log(&all);
+        assert_eq!(bench.logged(&all), made);
+        let archived = if retention == 50 { 1 } else { 3 };
+        for (position, entry) in now.entries.iter_mut().enumerate() {
+            assert_eq!(entry.is_archived, position < archived);
+            entry.is_archived = false;
+        }
+        assert_eq!(now.entries, live.entries, "the archive tells the same");
+    }
+}
+
+fn the_audit_trail_filters(bench: &Bench<impl Engine>) {
+    let [released, superseded, lapsed, active] = one_of_each(bench);
+    bench.clock.advance_seconds(1);
+    bench.collect(&Retention::older_than(51));
+    let query = |run_id: Option<&str>, address: Option<&str>, since: Option<i64>, until: Option<i64>| {
+        bench.logged(&AuditQuery {
+            run: run_id.map(run),
+            address: address.map(|address| address.parse().unwrap()),
+            since: since.map(at),
+            until: until.map(at),
+            limit: 100,
+        })
+    };
+    assert_eq!(query(Some("alice"), None, None, None), [released]);
+    assert_eq!(query(Some("boss"), None, None, None), []);
+    assert_eq!(query(None, Some("b.py::f"), None, None), [superseded, active]);
+    // Held at any moment of the span: 0 to 10, 0 to 60 twice, from 60 on.
+    assert_eq!(query(None, None, Some(10), None), [released, superseded, lapsed, active]);
+    assert_eq!(query(None, None, Some(11), None), [superseded, lapsed, active]);
+    assert_eq!(query(None, None, Some(61), None), [active]);
+    assert_eq!(query(None, None, None, Some(59)), [released, superseded, lapsed]);
+    assert_eq!(query(None, None, None, Some(-1)), []);
+    assert_eq!(query(None, None, Some(20), Some(30)), [superseded, lapsed]);
+}
+
+fn the_audit_trail_is_limited_to_the_newest(bench: &Bench<impl Engine>) {
+    let mut made = Vec::new();
+    for number in 0..12 {
+        made.push(bench.hold("alice", &[&format!("{number}.py")]));
+        bench.clock.advance_microseconds(1000);
+    }
+    // Moved in three steps, which leave the tokens in no order, and two stay.
+    for numbers in [[4, 5, 6], [1, 0, 9], [2, 8, 3]] {
+        for number in numbers {
+            bench.release(made[number], "alice", false);
+        }
+        bench.collect(&Retention::older_than(0));
+    }
+    let log = |limit| {
+        let trail = bench.log(&AuditQuery::newest(limit));
+        (
+            trail.entries.iter().map(|entry| entry.lease.reservation.reservation_id).collect(),
+            trail.is_truncated,
+        )
+    };
+    for limit in 1..12 {
+        assert_eq!(log(limit), (made[12 - limit..].to_vec(), true), "{limit}");
+    }
+    assert_eq!(log(12), (made.clone(), false));
+    // A repeated filter finds the same by reading further.
+    let mut query = AuditQuery::newest(1);
+    query.address = Some("0.py".parse().unwrap());
+    assert_eq!(bench.logged(&query), [made[0]]);
+}
+
 /// Makes one test of each rule for each engine. A rule that is missing here is dead code, which does not
 /// compile.
 macro_rules! conformance {
@@ -1085,4 +1300,12 @@ conformance! {
     list_filters,
     heartbeat_all_beats_for_what_the_run_did_not_release,
     releasable_is_what_the_run_has_not_released,
+    what_is_over_for_long_enough_is_archived,
+    a_collection_that_is_dry_or_limited,
+    archived_reservations_are_not_there_for_heartbeats_and_grants,
+    a_released_one_stays_released_in_the_archive,
+    the_archive_is_read_the_newest_first,
+    the_audit_trail_tells_live_and_archived,
+    the_audit_trail_filters,
+    the_audit_trail_is_limited_to_the_newest,
 }

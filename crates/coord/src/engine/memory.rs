@@ -5,11 +5,15 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::address::Address;
+use crate::archive::{Archived, BATCH_MAX, Collected, Ending, Retention};
 use crate::clock::{Clock, Timestamp};
 use crate::decide::{Candidate, Decision, Request, decide};
-use crate::engine::{Beat, Beaten, Engine, EngineError, Grant, Listing, ReleaseRequest, Released, Reserved};
+use crate::engine::{
+    Beat, Beaten, Engine, EngineError, Grant, Lines, Listing, ReleaseRequest, Released, Reserved,
+};
 use crate::id::{ReservationId, Token};
 use crate::lease::{Lease, Mark, State};
+use crate::progress::Progress;
 use crate::record::{RecordError, Release};
 
 /// Reservations in memory, lost with the value.
@@ -23,6 +27,14 @@ pub struct MemoryEngine<C> {
 struct Contents {
     leases: BTreeMap<ReservationId, Lease>,
     last_token: Option<Token>,
+    /// The oldest line first.
+    archive: Vec<Archived>,
+}
+
+impl Contents {
+    fn archived(&self, id: ReservationId) -> Option<&Archived> {
+        self.archive.iter().rev().find(|line| line.id() == id)
+    }
 }
 
 impl<C: Clock> MemoryEngine<C> {
@@ -146,7 +158,9 @@ impl<C: Clock> Engine for MemoryEngine<C> {
         let now = self.clock.now();
         let mut answers = Vec::with_capacity(request.reservations.len());
         for &id in &request.reservations {
+            let is_archived = contents.archived(id).is_some_and(|line| line.state == Ending::Released);
             let answer = match contents.leases.get_mut(&id) {
+                None if is_archived => Released::AlreadyReleased,
                 None => Released::NotFound,
                 Some(lease) if lease.release.is_present() => Released::AlreadyReleased,
                 Some(lease) if lease.reservation.run_id != request.run && !request.force => {
@@ -185,6 +199,48 @@ impl<C: Clock> Engine for MemoryEngine<C> {
     fn history(&self) -> Result<Listing, EngineError> {
         let leases = self.contents().leases.values().cloned().collect();
         Ok(Listing { leases, ..Listing::default() })
+    }
+
+    fn collect(&self, retention: &Retention, _: &dyn Progress) -> Result<Collected, EngineError> {
+        let mut contents = self.contents();
+        let now = self.clock.now();
+        let mut over: Vec<(Token, ReservationId, Timestamp)> = contents
+            .leases
+            .values()
+            .filter_map(|lease| {
+                let reservation = &lease.reservation;
+                Some((reservation.token, reservation.reservation_id, retention.ended_at(lease, now)?))
+            })
+            .collect();
+        over.sort_by_key(|(token, ..)| *token);
+        over.truncate(retention.at_most.unwrap_or(usize::MAX));
+        let mut collected = Collected::default();
+        for (position, (_, id, ended_at)) in over.into_iter().enumerate() {
+            collected.count(ended_at);
+            if retention.dry_run {
+                continue;
+            }
+            let before = contents.archive.last().map(Archived::bounds);
+            let batch_position = u32::try_from(position % BATCH_MAX).unwrap_or_default();
+            let line = contents
+                .leases
+                .remove(&id)
+                .and_then(|lease| Archived::of(lease, before, batch_position, now));
+            if let Some(line) = line {
+                collected.bytes += line.to_line().map_err(unexpected)?.len() as u64;
+                contents.archive.push(line);
+            }
+        }
+        Ok(collected)
+    }
+
+    fn archived(&self) -> Result<Lines<'_>, EngineError> {
+        let lines = self.contents().archive.clone();
+        Ok(Box::new(lines.into_iter().rev().map(Ok)))
+    }
+
+    fn find_archived(&self, id: ReservationId) -> Result<Option<Archived>, EngineError> {
+        Ok(self.contents().archived(id).cloned())
     }
 
     fn now(&self) -> Timestamp {

@@ -9,10 +9,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::address::Address;
+use crate::archive::{Archived, Collected, Retention};
 use crate::clock::Timestamp;
 use crate::decide::{Conflict, Notice, Request};
 use crate::id::{ReservationId, RunId};
 use crate::lease::Lease;
+use crate::progress::Progress;
 use crate::record::{Heartbeat, RecordError, Reservation, Supersession, TtlSeconds};
 
 #[cfg(test)]
@@ -60,7 +62,7 @@ pub trait Engine {
         request: &ReleaseRequest,
     ) -> Result<Vec<(ReservationId, Result<Released, EngineError>)>, EngineError>;
 
-    /// One reservation with everything that happened to it; `None` if there is none.
+    /// One reservation with everything that happened to it; `None` if there is none, or it is archived.
     ///
     /// # Errors
     ///
@@ -89,9 +91,38 @@ pub trait Engine {
     /// As [`Engine::live`].
     fn history(&self) -> Result<Listing, EngineError>;
 
+    /// Moves what has been over for long enough into the archive, in steps of at most
+    /// [`BATCH_MAX`](crate::archive::BATCH_MAX), sorted by token; others are served in between.
+    ///
+    /// A reservation is always in the live store or in the archive. One whose heartbeat is being written is left.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] when nothing could be attempted. What could not be read, and what stopped it later, is told
+    /// in the answer.
+    fn collect(&self, retention: &Retention, progress: &dyn Progress) -> Result<Collected, EngineError>;
+
+    /// The lines of the archive, the newest first, read as they are asked for. A damaged line is an error, and the
+    /// others follow. Of two lines of one reservation the newer counts; a record that is live as well counts more.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] when the archive cannot be read at all.
+    fn archived(&self) -> Result<Lines<'_>, EngineError>;
+
+    /// The newest line of one reservation; `None` if it is not in the archive.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] when the archive cannot be read at all, or when what looks like this line is damaged.
+    fn find_archived(&self, id: ReservationId) -> Result<Option<Archived>, EngineError>;
+
     /// The engine's clock.
     fn now(&self) -> Timestamp;
 }
+
+/// The lines of an archive, read one by one.
+pub type Lines<'e> = Box<dyn Iterator<Item = Result<Archived, EngineError>> + 'e>;
 
 /// What became of a [`Request`].
 #[derive(Clone, Debug, PartialEq)]
@@ -153,7 +184,7 @@ pub enum Beaten {
     Released,
     /// It lapsed, and a conflicting one was granted since: stop work, reserve again.
     Superseded(Supersession),
-    /// There is no such reservation.
+    /// There is no such reservation, or it is archived.
     NotFound,
 }
 
@@ -182,7 +213,7 @@ pub enum Released {
     Released,
     /// It had been released before.
     AlreadyReleased,
-    /// There is none.
+    /// There is none, or it was archived after it had lapsed.
     NotFound,
     /// Another run holds it.
     NotHolder {
@@ -230,6 +261,20 @@ pub enum EngineError {
     Damaged {
         /// The file.
         path: PathBuf,
+        /// What is wrong with it.
+        source: RecordError,
+    },
+    /// A line of the archive is not what it has to be.
+    #[error(
+        "{}, line {line}, is {}: {source}",
+        path.display(),
+        if matches!(source, RecordError::SchemaTooNew { .. }) { "too new" } else { "damaged" }
+    )]
+    DamagedLine {
+        /// The file.
+        path: PathBuf,
+        /// Which line, from 1.
+        line: u64,
         /// What is wrong with it.
         source: RecordError,
     },

@@ -21,7 +21,7 @@ use crate::record::{Companion, Reservation};
 const RECORD_SUFFIX: &str = ".json";
 
 /// The longest record file that is read, in bytes: 1,000 addresses of 4,096 bytes, each byte escaped to six.
-const RECORD_BYTES_MAX: u64 = 32 * 1024 * 1024;
+pub(super) const RECORD_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Mode of new files and folders, before the umask.
 pub(super) const FILE_MODE: u32 = 0o644;
@@ -39,6 +39,7 @@ pub(super) enum Room {
     Heartbeats,
     Releases,
     Superseded,
+    Archive,
     Temporary,
 }
 
@@ -49,12 +50,13 @@ impl Room {
             Room::Heartbeats => "heartbeats",
             Room::Releases => "releases",
             Room::Superseded => "superseded",
+            Room::Archive => "archive",
             Room::Temporary => "tmp",
         }
     }
 }
 
-/// Every folder that a new store gets. Those that this program does not use yet belong to the format.
+/// Every folder that a new store gets. One that this program does not use yet belongs to the format.
 const FOLDERS: [&str; 7] =
     ["reservations", "heartbeats", "releases", "superseded", "intents", "archive", "tmp"];
 
@@ -139,7 +141,7 @@ impl Store {
         }))
     }
 
-    /// One of the folders.
+    /// One of the folders; of one that is not kept open, the store's own.
     pub(super) const fn room(&self, room: Room) -> &Folder {
         match room {
             Room::Reservations => &self.reservations,
@@ -147,6 +149,8 @@ impl Store {
             Room::Releases => &self.releases,
             Room::Superseded => &self.superseded,
             Room::Temporary => &self.temporary,
+            // Opened by those who need it.
+            Room::Archive => &self.root,
         }
     }
 
@@ -196,16 +200,23 @@ impl Folder {
         }
     }
 
-    fn room(&self, room: Room) -> Result<Option<Folder>, EngineError> {
+    /// Opens a folder of the store; `None` if it is missing.
+    pub(super) fn room(&self, room: Room) -> Result<Option<Folder>, EngineError> {
         let name = room.folder_name();
         Folder::open_at(self.fd(), name.as_ref(), self.path.join(name), self.safeguards)
     }
 
-    fn missing(&self, room: Room) -> EngineError {
+    pub(super) fn missing(&self, room: Room) -> EngineError {
         EngineError::Incomplete {
             path: self.path.join(room.folder_name()),
             detail: "is missing, a folder of the store: what was in it is lost; `muse init` makes it again",
         }
+    }
+
+    /// Another handle of the same open folder.
+    pub(super) fn again(&self) -> Result<Folder, EngineError> {
+        let fd = self.fd.try_clone().map_err(|source| self.unreadable("", source))?;
+        Ok(Folder { path: self.path.clone(), fd, safeguards: self.safeguards })
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
@@ -276,7 +287,7 @@ impl Folder {
         }
     }
 
-    fn not_a_file(&self, name: &str, found: FileType) -> EngineError {
+    pub(super) fn not_a_file(&self, name: &str, found: FileType) -> EngineError {
         let detail = match found {
             FileType::Symlink => "it is a symbolic link, and the store never follows one",
             FileType::Directory => "it is a folder where a record should be",
@@ -295,7 +306,7 @@ impl Folder {
     /// its length: no further call to find its end.
     pub(super) fn read_open(&self, name: &str, open: &OpenFile) -> Result<Vec<u8>, EngineError> {
         let length = u64::try_from(open.stat.st_size).unwrap_or(u64::MAX);
-        if length > RECORD_BYTES_MAX {
+        if length > RECORD_BYTES_MAX as u64 {
             return Err(EngineError::Misplaced {
                 path: self.path_of(name),
                 detail: "it is too large for a record",

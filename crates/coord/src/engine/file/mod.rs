@@ -10,6 +10,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use self::archive::Archive;
 use self::index::{Access, Index, marked};
 use self::layout::{Folder, Room, Store, record_name};
 use self::lock::{BEAT_WAIT, RIVAL_WAIT, RecordLock, RecordLocking, StoreLock, allow_record_locks};
@@ -17,13 +18,20 @@ pub use self::prepare::Prepared;
 use self::publish::{Durability, Staged, Undo};
 pub use self::safeguards::{Safeguard, Safeguards};
 use crate::address::Address;
+use crate::archive::{Archived, Collected, Retention};
 use crate::clock::{Clock, Timestamp};
 use crate::decide::{Candidate, Decision, Notice, Request, decide};
-use crate::engine::{Beat, Beaten, Engine, EngineError, Grant, Listing, ReleaseRequest, Released, Reserved};
+use crate::engine::{
+    Beat, Beaten, Engine, EngineError, Grant, Lines, Listing, ReleaseRequest, Released, Reserved,
+};
 use crate::id::ReservationId;
 use crate::lease::{Lease, Mark};
+use crate::progress::Progress;
 use crate::record::{Companion, Heartbeat, Release, Reservation, Supersession, to_file_bytes};
 
+mod archive;
+mod backwards;
+mod collect;
 mod index;
 mod layout;
 mod lock;
@@ -85,6 +93,18 @@ impl<C: Clock> FileEngine<C> {
     /// The file that the reservation `id` is stored in.
     pub fn record_path(&self, id: ReservationId) -> PathBuf {
         self.path.join("reservations").join(record_name(id))
+    }
+
+    /// The newest line of an archived reservation, and the file that it is in: see [`Engine::find_archived`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn locate_archived(&self, id: ReservationId) -> Result<Option<(Archived, PathBuf)>, EngineError> {
+        match self.open()? {
+            Some(store) => Archive::open(&store)?.find(id),
+            None => Ok(None),
+        }
     }
 
     fn open(&self) -> Result<Option<Store>, EngineError> {
@@ -235,7 +255,7 @@ impl<C: Clock> Engine for FileEngine<C> {
         let Some(store) = self.open()? else {
             return Ok(request.reservations.iter().map(|&id| (id, Ok(Released::NotFound))).collect());
         };
-        let _lock = StoreLock::acquire(&store.root)?;
+        let lock = StoreLock::acquire(&store.root)?;
         sweep(&store)?;
         let now = self.clock.now();
         let index = self.index_as_it_is(&store, Access::Write)?;
@@ -250,10 +270,17 @@ impl<C: Clock> Engine for FileEngine<C> {
         if !published.staged.is_empty() {
             store.releases.sync()?;
         }
-        let Published { undo, reservations, .. } = published;
+        let Published { staged, undo, reservations } = published;
         undo.keep();
         if let Some(index) = index {
             index.end(&reservations, now);
+        }
+        drop((staged, lock));
+        // Nobody waits for a look into the archive. What was neither live nor is archived now never was.
+        for (id, answer) in &mut answers {
+            if matches!(answer, Ok(Released::NotFound)) {
+                *answer = archive::released(&store, *id);
+            }
         }
         Ok(answers)
     }
@@ -301,6 +328,24 @@ impl<C: Clock> Engine for FileEngine<C> {
         }
         damaged.sort_by_key(ToString::to_string);
         Ok(Listing { leases, damaged, unsure })
+    }
+
+    fn collect(&self, retention: &Retention, progress: &dyn Progress) -> Result<Collected, EngineError> {
+        match self.open()? {
+            Some(store) => collect::collect(&store, retention, &self.clock, progress),
+            None => Ok(Collected::default()),
+        }
+    }
+
+    fn archived(&self) -> Result<Lines<'_>, EngineError> {
+        match self.open()? {
+            Some(store) => Ok(Box::new(Archive::open(&store)?.lines())),
+            None => Ok(Box::new(std::iter::empty())),
+        }
+    }
+
+    fn find_archived(&self, id: ReservationId) -> Result<Option<Archived>, EngineError> {
+        Ok(self.locate_archived(id)?.map(|(line, _)| line))
     }
 
     fn now(&self) -> Timestamp {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::Builder;
 
+use super::archive::Archive;
 use super::layout::{FOLDER_MODE, Folder, Store, TOKEN_NAME, record_name};
 use super::lock::StoreLock;
 use super::network;
@@ -117,7 +118,7 @@ fn complete(
     if let Some(error) = misplaced.into_iter().next() {
         return Err(error);
     }
-    let mut last = first_token(now);
+    let mut last = first_token(now).max(Archive::open(&store)?.greatest_token()?.unwrap_or(Token::FIRST));
     for id in names {
         match store.reservation(id) {
             Ok(Some(reservation)) => last = last.max(reservation.token),

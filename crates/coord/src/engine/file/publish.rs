@@ -2,7 +2,8 @@
 //!
 //! A record appears under its name in one step and whole, by a hard link (written once: an existing name is
 //! never replaced) or by a rename (rewritten). Whoever is killed in between leaves a temporary file, which
-//! has no meaning and is taken away by the next writer. `docs/store-format.md` argues every crash.
+//! has no meaning and is taken away by the next writer. The archive alone is appended to in its place.
+//! `docs/store-format.md` argues every crash.
 
 use std::fs::File;
 use std::io::Write;
@@ -159,8 +160,50 @@ pub(super) fn create(folder: &Folder, name: &str) -> Result<File, Errno> {
 
 /// Removes a file; one that is not there is no error.
 pub(super) fn remove(folder: &Folder, name: &str) -> Result<(), Errno> {
+    remove_if_there(folder, name).map(drop)
+}
+
+/// Removes a file: `false` if there was none.
+pub(super) fn remove_if_there(folder: &Folder, name: &str) -> Result<bool, Errno> {
     match rustix::fs::unlinkat(folder.fd(), name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Ok(()) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
         Err(errno) => Err(errno),
     }
+}
+
+/// Appends `bytes` to a file of lines, which is made if it is not there, in one write, and syncs it. What stands
+/// after its first `whole` bytes is a line that somebody was killed while writing: it is cut off.
+///
+/// This is the one file that is not written beside and published: it is never read by its end but from the last
+/// newline backwards, so what is half written is not there. If a step fails, the file is as it was before.
+#[expect(clippy::disallowed_methods, reason = "this is the one caller")]
+pub(super) fn append(folder: &Folder, name: &str, whole: u64, bytes: &[u8]) -> Result<(), EngineError> {
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(folder.fd(), name, flags, Mode::from_raw_mode(FILE_MODE));
+    let mut file = File::from(file.map_err(|errno| folder.unwritable(name, "open", errno))?);
+    let length = file.metadata().map_err(|source| folder.unreadable(name, source))?.len();
+    if length > whole && folder.safeguards().keep(Safeguard::TornLine) {
+        file.set_len(whole).map_err(|source| folder.unwritable(name, "cut", source))?;
+    }
+    let written = file.write_all(bytes).map_err(|source| folder.unwritable(name, "write", source));
+    let synced = written.and_then(|()| {
+        if folder.safeguards().keep(Safeguard::FileSync) {
+            file.sync_all().map_err(|source| folder.unwritable(name, "sync", source))?;
+        }
+        Ok(())
+    });
+    synced.inspect_err(|_| {
+        // A disk that takes no writes may refuse this too: then whole lines stay, and the next step finishes them.
+        file.set_len(whole).unwrap_or_default();
+    })
+}
+
+/// Makes the content of a file last through a power loss.
+pub(super) fn sync_file(folder: &Folder, name: &str) -> Result<(), EngineError> {
+    let Some(open) = folder.open_file(name)? else { return Ok(()) };
+    if !folder.safeguards().keep(Safeguard::FileSync) {
+        return Ok(());
+    }
+    open.file.sync_all().map_err(|source| folder.unwritable(name, "sync", source))
 }

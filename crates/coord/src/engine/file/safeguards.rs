@@ -24,6 +24,10 @@ pub enum Safeguard {
     DirectorySync,
     /// A lapsed reservation that was granted over can never be revived.
     Supersession,
+    /// A reservation is in the archive before it leaves the live store.
+    ArchiveFirst,
+    /// A line that was half written is cut off before the next one is appended.
+    TornLine,
 }
 
 impl Safeguards {

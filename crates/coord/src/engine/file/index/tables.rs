@@ -288,6 +288,7 @@ const fn room_number(room: Room) -> i64 {
         Room::Superseded => 3,
         Room::Heartbeats => 4,
         Room::Temporary => 5,
+        Room::Archive => 6,
     }
 }
 
