@@ -3,12 +3,13 @@
 //! An engine brings the request, every reservation that could still hold something (not released, not
 //! superseded) and `now`, all read while nothing else can be granted, and carries the [`Decision`] out.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::address::Address;
 use crate::clock::Timestamp;
-use crate::id::{ReservationId, RunId, Token};
+use crate::id::{ReservationId, RunId, TicketNumber, Token};
 use crate::lease::{Lease, State};
+use crate::queue::{Claim, Ticket};
 use crate::record::{Draft, Mode, Operation, RecordError, Reservation, TtlSeconds};
 
 /// What a run asks to hold.
@@ -40,6 +41,20 @@ impl Request {
     ///
     /// See [`Draft::into_reservation`].
     pub fn reservation(&self, token: Token, now: Timestamp) -> Result<Reservation, RecordError> {
+        self.reservation_for(None, token, now)
+    }
+
+    /// As [`Request::reservation`], for a request that waited with `ticket`, if it did.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn reservation_for(
+        &self,
+        ticket: Option<TicketNumber>,
+        token: Token,
+        now: Timestamp,
+    ) -> Result<Reservation, RecordError> {
         let draft = Draft {
             run_id: self.run.clone(),
             branch: self.branch.clone(),
@@ -50,7 +65,7 @@ impl Request {
             ttl_seconds: self.ttl,
             created_at: now,
         };
-        draft.into_reservation()
+        draft.into_reservation_for(ticket)
     }
 
     /// Whether any address of the request overlaps any address of `reservation`.
@@ -124,11 +139,119 @@ pub struct Overlap {
     pub holder: Holder,
 }
 
-/// An [`Overlap`] that denies the request.
-pub type Conflict = Overlap;
-
 /// An [`Overlap`] that the run is told of and that denies nothing.
 pub type Notice = Overlap;
+
+/// Who waits for something, told to whoever comes after.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Waiter {
+    /// Its place in the queue.
+    pub ticket: TicketNumber,
+    /// Its run.
+    pub run_id: RunId,
+    /// The branch it works on.
+    pub branch: Option<String>,
+    /// What the reservation that it waits for will keep out.
+    pub mode: Mode,
+    /// What it is about to do.
+    pub operation: Option<Operation>,
+    /// When it began to wait.
+    pub since: Timestamp,
+    /// When its ticket lapses unless its process renews it.
+    pub expires_at: Timestamp,
+}
+
+impl Waiter {
+    fn of(ticket: &Ticket) -> Waiter {
+        Waiter {
+            ticket: ticket.ticket,
+            run_id: ticket.run_id.clone(),
+            branch: ticket.branch.clone(),
+            mode: ticket.mode,
+            operation: ticket.operation,
+            since: ticket.created_at,
+            expires_at: ticket.expires_at,
+        }
+    }
+}
+
+/// Who is in the way of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Blocker {
+    /// Somebody who holds it.
+    Holder(Holder),
+    /// Somebody who asked for it earlier and waits.
+    Waiter(Waiter),
+}
+
+/// An address of a request and who denies it.
+///
+/// As JSON: `address`, `held_address`, `holder`, which is null for a waiter, and `waiter`, where it is one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conflict {
+    /// The address that was asked for.
+    pub address: Address,
+    /// The address that is held or waited for: the first in order that overlaps it.
+    pub held_address: Address,
+    /// Who is in the way.
+    pub blocker: Blocker,
+}
+
+impl Conflict {
+    /// Who holds it; `None` where somebody waits for it.
+    pub const fn holder(&self) -> Option<&Holder> {
+        match &self.blocker {
+            Blocker::Holder(holder) => Some(holder),
+            Blocker::Waiter(_) => None,
+        }
+    }
+
+    /// Who waits for it; `None` where somebody holds it.
+    pub const fn waiter(&self) -> Option<&Waiter> {
+        match &self.blocker {
+            Blocker::Holder(_) => None,
+            Blocker::Waiter(waiter) => Some(waiter),
+        }
+    }
+
+    /// The run that is in the way.
+    pub const fn run_id(&self) -> &RunId {
+        match &self.blocker {
+            Blocker::Holder(holder) => &holder.run_id,
+            Blocker::Waiter(waiter) => &waiter.run_id,
+        }
+    }
+
+    /// Holders stand before waiters, each in their order.
+    const fn rank(&self) -> (bool, u64) {
+        match &self.blocker {
+            Blocker::Holder(holder) => (false, holder.token.get()),
+            Blocker::Waiter(waiter) => (true, waiter.ticket.get()),
+        }
+    }
+}
+
+impl From<Overlap> for Conflict {
+    fn from(overlap: Overlap) -> Conflict {
+        let Overlap { address, held_address, holder } = overlap;
+        Conflict { address, held_address, blocker: Blocker::Holder(holder) }
+    }
+}
+
+impl Serialize for Conflict {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Fields<'a> {
+            address: &'a Address,
+            held_address: &'a Address,
+            holder: Option<&'a Holder>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            waiter: Option<&'a Waiter>,
+        }
+        let (holder, waiter) = (self.holder(), self.waiter());
+        Fields { address: &self.address, held_address: &self.held_address, holder, waiter }.serialize(serializer)
+    }
+}
 
 /// A reservation that could still hold something.
 #[derive(Clone, Debug)]
@@ -140,7 +263,8 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    fn is_active(&self, now: Timestamp) -> bool {
+    /// Whether it holds what it was granted at `now`.
+    pub fn is_active(&self, now: Timestamp) -> bool {
         self.being_extended || self.lease.state(now) == State::Active
     }
 }
@@ -164,16 +288,24 @@ pub enum Decision {
     },
     /// Somebody is in the way. Nothing is to be written.
     Deny {
-        /// At least one; sorted by address, then by the holder's token.
+        /// At least one; sorted by address, then holders by token, then waiters by ticket.
         conflicts: Vec<Conflict>,
     },
 }
 
-/// Decides `request` against `candidates` at `now`.
+/// Decides `request` against `candidates` and against the tickets that stand before it in the queue, at `now`.
+///
+/// A ticket counts as the reservation that it waits for would. A renewal does not look at tickets: it takes
+/// nothing that the run does not have. Neither does a take-over: it is a coordinator's order.
 ///
 /// The reservation that the request takes over counts as gone, and such a request is never a renewal: its
 /// grant has to carry a token above that of the reservation it replaces.
-pub fn decide(request: &Request, candidates: &[Candidate], now: Timestamp) -> Decision {
+pub fn decide(
+    request: &Request,
+    candidates: &[Candidate],
+    tickets_ahead: &[Ticket],
+    now: Timestamp,
+) -> Decision {
     let taken_over = request.take_over.as_ref().map(|take_over| take_over.reservation);
     let others = || {
         candidates.iter().enumerate().filter(move |(_, candidate)| {
@@ -189,7 +321,7 @@ pub fn decide(request: &Request, candidates: &[Candidate], now: Timestamp) -> De
         return Decision::Renew { candidate, notices: notices(request, others(), now) };
     }
 
-    let mut conflicts = Vec::new();
+    let mut conflicts: Vec<Conflict> = Vec::new();
     let mut supersede = Vec::new();
     for (position, candidate) in others() {
         let reservation = &candidate.lease.reservation;
@@ -197,15 +329,19 @@ pub fn decide(request: &Request, candidates: &[Candidate], now: Timestamp) -> De
             continue;
         }
         if candidate.is_active(now) {
-            conflicts.extend(overlaps(request, candidate, now));
+            conflicts.extend(overlaps(request, candidate, now).map(Conflict::from));
         } else if overlaps(request, candidate, now).next().is_some() {
             supersede.push(position);
         }
     }
+    if taken_over.is_none() {
+        let ahead = tickets_ahead.iter().filter(|ticket| ticket.is_live(now));
+        conflicts.extend(ahead.flat_map(|ticket| waited_for(request, ticket)));
+    }
     if conflicts.is_empty() {
         Decision::Grant { supersede, notices: notices(request, others(), now) }
     } else {
-        sort(&mut conflicts);
+        conflicts.sort_by(|one, other| (&one.address, one.rank()).cmp(&(&other.address, other.rank())));
         Decision::Deny { conflicts }
     }
 }
@@ -254,6 +390,19 @@ fn overlaps<'a>(
     })
 }
 
+/// One conflict for each address of the request that an earlier ticket stands for, if it is in the way.
+fn waited_for<'a>(request: &'a Request, ticket: &'a Ticket) -> impl Iterator<Item = Conflict> + 'a {
+    let is_in_the_way = Claim::of_request(request).gives_way_to(Claim::of_ticket(ticket));
+    request.addresses.iter().filter(move |_| is_in_the_way).filter_map(|address| {
+        let wanted = ticket.addresses.iter().find(|wanted| address.overlaps(wanted))?;
+        Some(Conflict {
+            address: address.clone(),
+            held_address: wanted.clone(),
+            blocker: Blocker::Waiter(Waiter::of(ticket)),
+        })
+    })
+}
+
 fn sort(overlaps: &mut [Overlap]) {
     overlaps
         .sort_by(|one, other| (&one.address, one.holder.token).cmp(&(&other.address, other.holder.token)));
@@ -291,7 +440,7 @@ mod tests {
     fn denied_by(decision: &Decision) -> Vec<&str> {
         match decision {
             Decision::Deny { conflicts } => {
-                conflicts.iter().map(|conflict| conflict.holder.run_id.as_str()).collect()
+                conflicts.iter().map(|conflict| conflict.run_id().as_str()).collect()
             }
             other => panic!("granted: {other:?}"),
         }
@@ -308,15 +457,15 @@ mod tests {
     fn an_active_holder_denies_and_a_lapsed_one_is_superseded() {
         let candidates = [held("alice", "a.py", Mode::Exclusive, 1)];
         let wanted = request("bob", &["a.py::f"], Mode::Exclusive);
-        assert_eq!(denied_by(&decide(&wanted, &candidates, at(1059))), ["alice"]);
-        assert_eq!(granted(decide(&wanted, &candidates, at(1060))).0, [0]);
+        assert_eq!(denied_by(&decide(&wanted, &candidates, &[], at(1059))), ["alice"]);
+        assert_eq!(granted(decide(&wanted, &candidates, &[], at(1060))).0, [0]);
     }
 
     #[test]
     fn one_that_is_being_extended_denies_after_its_expiry() {
         let mut candidate = held("alice", "a.py", Mode::Exclusive, 1);
         candidate.being_extended = true;
-        let decision = decide(&request("bob", &["a.py"], Mode::Shared), &[candidate], at(5000));
+        let decision = decide(&request("bob", &["a.py"], Mode::Shared), &[candidate], &[], at(5000));
         assert_eq!(denied_by(&decision), ["alice"]);
     }
 
@@ -327,7 +476,7 @@ mod tests {
             held("bob", "a.py", Mode::Shared, 2),
             held("dave", "b.py", Mode::Exclusive, 1),
         ];
-        let decision = decide(&request("eve", &["b.py", "a.py"], Mode::Exclusive), &candidates, at(1000));
+        let decision = decide(&request("eve", &["b.py", "a.py"], Mode::Exclusive), &candidates, &[], at(1000));
         assert_eq!(denied_by(&decision), ["bob", "carol", "dave"]);
     }
 
@@ -335,14 +484,14 @@ mod tests {
     fn a_run_is_stopped_neither_by_itself_nor_by_its_ancestors() {
         let candidates =
             [held("alice", "a.py", Mode::Exclusive, 1), held("alice/2", "b.py", Mode::Exclusive, 2)];
-        granted(decide(&request("alice", &["a.py", "c.py"], Mode::Exclusive), &candidates, at(1000)));
-        granted(decide(&request("alice/1", &["a.py"], Mode::Exclusive), &candidates, at(1000)));
+        granted(decide(&request("alice", &["a.py", "c.py"], Mode::Exclusive), &candidates, &[], at(1000)));
+        granted(decide(&request("alice/1", &["a.py"], Mode::Exclusive), &candidates, &[], at(1000)));
         assert_eq!(
-            denied_by(&decide(&request("alice/1", &["b.py"], Mode::Exclusive), &candidates, at(1000))),
+            denied_by(&decide(&request("alice/1", &["b.py"], Mode::Exclusive), &candidates, &[], at(1000))),
             ["alice/2"]
         );
         assert_eq!(
-            denied_by(&decide(&request("alice", &["b.py"], Mode::Exclusive), &candidates, at(1000))),
+            denied_by(&decide(&request("alice", &["b.py"], Mode::Exclusive), &candidates, &[], at(1000))),
             ["alice/2"]
         );
     }
@@ -352,11 +501,11 @@ mod tests {
         let candidates =
             [held("alice", "a.py", Mode::Exclusive, 1), held("alice", "a.py", Mode::Exclusive, 2)];
         for now in [1000, 9000] {
-            let decision = decide(&request("alice", &["a.py"], Mode::Exclusive), &candidates, at(now));
+            let decision = decide(&request("alice", &["a.py"], Mode::Exclusive), &candidates, &[], at(now));
             assert_eq!(decision, Decision::Renew { candidate: 1, notices: vec![] });
         }
-        granted(decide(&request("alice", &["a.py"], Mode::Shared), &candidates, at(1000)));
-        granted(decide(&request("alice", &["a.py", "b.py"], Mode::Exclusive), &candidates, at(1000)));
+        granted(decide(&request("alice", &["a.py"], Mode::Shared), &candidates, &[], at(1000)));
+        granted(decide(&request("alice", &["a.py", "b.py"], Mode::Exclusive), &candidates, &[], at(1000)));
     }
 
     #[test]
@@ -367,15 +516,15 @@ mod tests {
             held("carol", "z.py", Mode::Advisory, 3),
         ];
         let (supersede, notices) =
-            granted(decide(&request("dave", &["a.py"], Mode::Advisory), &candidates, at(1000)));
+            granted(decide(&request("dave", &["a.py"], Mode::Advisory), &candidates, &[], at(1000)));
         assert_eq!(notices.iter().map(|notice| notice.holder.token.get()).collect::<Vec<_>>(), [1, 2]);
         assert!(supersede.is_empty());
         let (_, notices) =
-            granted(decide(&request("dave", &["z.py"], Mode::Exclusive), &candidates, at(1000)));
+            granted(decide(&request("dave", &["z.py"], Mode::Exclusive), &candidates, &[], at(1000)));
         assert_eq!(notices[0].holder.run_id.as_str(), "carol");
         // A lapsed one tells nothing any more, and nobody supersedes it.
         let (supersede, notices) =
-            granted(decide(&request("dave", &["z.py"], Mode::Exclusive), &candidates, at(2000)));
+            granted(decide(&request("dave", &["z.py"], Mode::Exclusive), &candidates, &[], at(2000)));
         assert!(notices.is_empty() && supersede.is_empty());
     }
 
@@ -387,8 +536,8 @@ mod tests {
             reservation: candidates[0].lease.reservation.reservation_id,
             reason: "stuck".into(),
         });
-        assert!(granted(decide(&wanted, &candidates, at(1000))).0.is_empty());
+        assert!(granted(decide(&wanted, &candidates, &[], at(1000))).0.is_empty());
         wanted.run = RunId::new("carol").unwrap();
-        assert_eq!(denied_by(&decide(&wanted, &candidates, at(1000))), ["bob"]);
+        assert_eq!(denied_by(&decide(&wanted, &candidates, &[], at(1000))), ["bob"]);
     }
 }

@@ -196,6 +196,63 @@ impl<'de> Deserialize<'de> for Token {
     }
 }
 
+/// A place in the queue of those who wait: of two tickets the earlier one has the smaller number.
+///
+/// 1 to 2^53 - 1, as for [`Token`]. Spelled in decimal digits without leading zeros, in that one way only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct TicketNumber(u64);
+
+/// Why a text is no number of a ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the number of a ticket is from 1 to 2^53 - 1, in digits without leading zeros")]
+pub struct TicketNumberError;
+
+impl TicketNumber {
+    /// The ticket of this number; `None` outside 1 to [`Token::MAX`].
+    pub const fn new(number: u64) -> Option<TicketNumber> {
+        if number >= 1 && number <= Token::MAX { Some(TicketNumber(number)) } else { None }
+    }
+
+    /// The number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The number of a ticket that is drawn now: above every ticket that is there and above the last token, and
+    /// at least the milliseconds since 1970. `None` when they are used up.
+    pub fn next(
+        last_token: Option<Token>,
+        greatest: Option<TicketNumber>,
+        milliseconds_since_1970: u64,
+    ) -> Option<TicketNumber> {
+        let after_token = last_token.map_or(1, |token| token.0 + 1);
+        let after_ticket = greatest.map_or(1, |ticket| ticket.0 + 1);
+        TicketNumber::new(after_token.max(after_ticket).max(milliseconds_since_1970.min(Token::MAX)))
+    }
+}
+
+impl FromStr for TicketNumber {
+    type Err = TicketNumberError;
+
+    fn from_str(text: &str) -> Result<TicketNumber, TicketNumberError> {
+        let number = text.parse().ok().and_then(TicketNumber::new).ok_or(TicketNumberError)?;
+        if number.to_string() == text { Ok(number) } else { Err(TicketNumberError) }
+    }
+}
+
+impl fmt::Display for TicketNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<'de> Deserialize<'de> for TicketNumber {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TicketNumber, D::Error> {
+        TicketNumber::new(u64::deserialize(deserializer)?).ok_or_else(|| D::Error::custom(TicketNumberError))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -249,5 +306,25 @@ mod tests {
         assert_eq!(Token::next(None, 0).map(Token::get), Some(1));
         assert_eq!(Token::next(None, u64::MAX).map(Token::get), Some(Token::MAX));
         assert_eq!(Token::next(Token::new(Token::MAX), 0), None);
+    }
+
+    #[test]
+    fn tickets_are_drawn_above_tokens_tickets_and_the_clock() {
+        let ticket = TicketNumber::new;
+        let next = |token, greatest, clock| TicketNumber::next(token, greatest, clock).map(TicketNumber::get);
+        assert_eq!(next(None, None, 0), Some(1));
+        assert_eq!(next(Token::new(7), ticket(5), 3), Some(8));
+        assert_eq!(next(Token::new(5), ticket(7), 3), Some(8));
+        assert_eq!(next(Token::new(5), ticket(7), 30), Some(30));
+        assert_eq!(next(None, ticket(Token::MAX), 0), None);
+        assert_eq!(next(None, None, u64::MAX), Some(Token::MAX));
+    }
+
+    #[test]
+    fn a_ticket_has_one_spelling() {
+        assert_eq!("42".parse(), Ok(TicketNumber(42)));
+        for wrong in ["", "0", "-1", "+1", "01", "1 ", "1.0", "9007199254740992", "٤", "99999999999999999999"] {
+            assert_eq!(wrong.parse::<TicketNumber>(), Err(TicketNumberError), "{wrong:?}");
+        }
     }
 }

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::address::Address;
 use crate::clock::Timestamp;
-use crate::id::{ReservationId, RunId, Token};
+use crate::id::{ReservationId, RunId, TicketNumber, Token};
 
 /// The version of the records that this program writes, and the highest that it reads.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -162,6 +162,9 @@ pub struct Reservation {
     pub created_at: Timestamp,
     /// When it lapses if no heartbeat extends it.
     pub expires_at: Timestamp,
+    /// The ticket with which it was waited for, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<TicketNumber>,
     /// Fields that this program does not know.
     #[serde(flatten)]
     pub extra: Extra,
@@ -281,6 +284,12 @@ pub enum RecordError {
     /// Its content does not hash to its id.
     #[error("its content does not match its id: it was edited after it was written")]
     Edited,
+    /// It is another ticket than its file name says.
+    #[error("it is ticket {found}: the file was renamed or copied")]
+    OtherTicket {
+        /// The number inside.
+        found: TicketNumber,
+    },
     /// The reservation claims no address, or its addresses are not sorted, each once.
     #[error("its addresses are not at least one, sorted, each once")]
     Addresses,
@@ -308,6 +317,15 @@ impl Draft {
     ///
     /// [`RecordError::Addresses`]: nobody could read such a record, and it would stop every grant.
     pub fn into_reservation(self) -> Result<Reservation, RecordError> {
+        self.into_reservation_for(None)
+    }
+
+    /// As [`Draft::into_reservation`], for a request that waited with `ticket`, if it did.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn into_reservation_for(self, ticket: Option<TicketNumber>) -> Result<Reservation, RecordError> {
         check_addresses(&self.addresses)?;
         let mut reservation = Reservation {
             schema_version: SCHEMA_VERSION,
@@ -321,6 +339,7 @@ impl Draft {
             ttl_seconds: self.ttl_seconds,
             created_at: self.created_at,
             expires_at: self.created_at.plus_seconds(self.ttl_seconds.get()),
+            ticket,
             extra: Extra::new(),
         };
         let Value::Object(mut fields) = serde_json::to_value(&reservation).map_err(RecordError::Malformed)?
@@ -371,7 +390,8 @@ fn claimed_id(fields: &Map<String, Value>) -> Result<ReservationId, RecordError>
     ReservationId::deserialize(claimed).map_err(RecordError::Malformed)
 }
 
-fn check_addresses(addresses: &[Address]) -> Result<(), RecordError> {
+/// Checks that addresses are at least one, sorted, each once.
+pub(crate) fn check_addresses(addresses: &[Address]) -> Result<(), RecordError> {
     let is_sorted = addresses.is_sorted_by(|one, next| one < next);
     if addresses.is_empty() || !is_sorted { Err(RecordError::Addresses) } else { Ok(()) }
 }
@@ -424,7 +444,7 @@ pub fn to_file_bytes(record: &impl Serialize) -> Result<Vec<u8>, RecordError> {
 }
 
 /// The fields of a record of a schema version that this program knows.
-fn parse_fields(bytes: &[u8]) -> Result<Map<String, Value>, RecordError> {
+pub(crate) fn parse_fields(bytes: &[u8]) -> Result<Map<String, Value>, RecordError> {
     // A power loss may leave a file of its full length with nothing in it.
     let bytes = if bytes.iter().all(|byte| *byte == 0) { &[] } else { bytes };
     let UniqueFields(fields) = serde_json::from_slice(bytes).map_err(RecordError::Malformed)?;
@@ -588,6 +608,24 @@ mod tests {
         assert_eq!(read.extra.get("note"), Some(&Value::from("from another program")));
         let again = to_file_bytes(&read).unwrap();
         assert_eq!(Reservation::from_bytes(id, &again).unwrap(), read);
+    }
+
+    #[test]
+    fn the_ticket_is_part_of_the_id_and_left_out_where_there_was_none() {
+        let plain = draft().into_reservation().unwrap();
+        let waited = draft().into_reservation_for(TicketNumber::new(1_799_999_999_999)).unwrap();
+        assert_ne!(plain.reservation_id, waited.reservation_id);
+        let bytes = to_file_bytes(&waited).unwrap();
+        assert_eq!(Reservation::from_bytes(waited.reservation_id, &bytes).unwrap(), waited);
+        assert!(!String::from_utf8(to_file_bytes(&plain).unwrap()).unwrap().contains("ticket"));
+        let Value::Object(mut fields) = serde_json::to_value(&waited).unwrap() else { unreachable!() };
+        fields.remove("reservation_id");
+        assert!(is_plain_object(&fields), "the quick way to the id is taken for it too");
+        let edited = with_field(&bytes, "ticket", 1.into());
+        assert!(matches!(
+            Reservation::from_bytes(waited.reservation_id, &edited),
+            Err(RecordError::Edited)
+        ));
     }
 
     #[test]

@@ -26,8 +26,8 @@ const START_SECONDS: i64 = 1_800_000_000;
 const TTL_SECONDS: i64 = 60;
 
 /// Every folder of a store. The engine opens the first five for each call.
-const FOLDERS: [&str; 7] =
-    ["heartbeats", "releases", "reservations", "superseded", "tmp", "archive", "intents"];
+const FOLDERS: [&str; 8] =
+    ["heartbeats", "releases", "reservations", "superseded", "tmp", "archive", "intents", "waiting"];
 
 /// A store in a folder of its own, and its engine.
 struct Site {
@@ -1027,8 +1027,8 @@ fn a_lapsed_reservation_that_is_being_extended_stops_its_rivals() {
     match site.engine.grant(&request("bob", &["a.py"])).unwrap() {
         Reserved::Denied { conflicts } => {
             assert_eq!(conflicts.len(), 1);
-            assert_eq!(conflicts[0].holder.reservation_id, id);
-            assert_eq!(conflicts[0].holder.expires_in_seconds, 0);
+            assert_eq!(conflicts[0].holder().unwrap().reservation_id, id);
+            assert_eq!(conflicts[0].holder().unwrap().expires_in_seconds, 0);
         }
         other => panic!("{other:?}"),
     }

@@ -1,9 +1,12 @@
 //! `muse coord reserve`.
 
+use std::ffi::OsString;
+
 use muse_coord::{
     Address, Conflict, Grant, Mode, Notice, Operation, Request, ReservationId, Reserved, RunId, TakeOver,
     Timestamp, Token,
 };
+use muse_repo::Repository;
 use serde::Serialize;
 
 use crate::args::ReserveArgs;
@@ -143,12 +146,7 @@ pub(crate) fn run(args: &ReserveArgs, context: &Context) -> Result<Answer<Reserv
     let run = context.run_id(args.identity.run_id.as_ref())?;
     let ttl = ttl(args.ttl, "--ttl")?;
     let reason = reason(args.reason.as_ref())?;
-    if args.addresses.len() > Request::ADDRESSES_MAX {
-        let (count, max) = (args.addresses.len(), Request::ADDRESSES_MAX);
-        let message =
-            format!("too many addresses ({count}; at most {max}): reserve folders or globs instead");
-        return Err(CommandError::new(Kind::BadArgs, message));
-    }
+    check_count(&args.addresses)?;
     let take_over = match (&args.take_over, reason) {
         (Some(id), Some(reason)) => Some(TakeOver { reservation: reservation_id(id)?, reason }),
         _ => None,
@@ -163,14 +161,9 @@ pub(crate) fn run(args: &ReserveArgs, context: &Context) -> Result<Answer<Reserv
         (_, true) => Mode::Advisory,
         _ => Mode::Exclusive,
     };
-    request.operation =
-        Operation::ALL.into_iter().find(|operation| args.op.as_deref() == Some(operation.as_str()));
+    request.operation = operation(args.op.as_deref());
     request.take_over = take_over;
-    match repository.branch() {
-        Ok(branch) => request.branch = branch,
-        // The branch is for people; that it cannot be told must not stop the work.
-        Err(error) => warnings.push(format!("the branch is not recorded: {error}")),
-    }
+    request.branch = branch(&repository, &mut warnings);
 
     let coordinator = context.coordinator(&repository);
     let report = match coordinator.reserve(&request)? {
@@ -179,14 +172,7 @@ pub(crate) fn run(args: &ReserveArgs, context: &Context) -> Result<Answer<Reserv
             warnings.extend(grant_warnings(&grant, &request, now));
             ReserveReport::Granted(granted(*grant, now))
         }
-        Reserved::Denied { conflicts } => {
-            let error = match conflicts.len() {
-                1 => describe(&conflicts[0]),
-                count => format!("{}; {} more in the way", describe(&conflicts[0]), count - 1),
-            };
-            let next = next(&conflicts, &request.run);
-            ReserveReport::Denied(Denied { status: "conflict", conflicts, next, error })
-        }
+        Reserved::Denied { conflicts } => denied(conflicts, &request.run),
         Reserved::NothingToTakeOver => {
             let message = "there is no such reservation to take over: \
                            see `muse coord list`, or reserve without --take-over";
@@ -203,6 +189,39 @@ pub(crate) fn run(args: &ReserveArgs, context: &Context) -> Result<Answer<Reserv
         }
     };
     Ok(Answer { report, warnings })
+}
+
+/// Checks the number of addresses, before any file is looked at.
+pub(super) fn check_count(addresses: &[OsString]) -> Result<(), CommandError> {
+    let (count, max) = (addresses.len(), Request::ADDRESSES_MAX);
+    if count <= max {
+        return Ok(());
+    }
+    let message = format!("too many addresses ({count}; at most {max}): reserve folders or globs instead");
+    Err(CommandError::new(Kind::BadArgs, message))
+}
+
+/// The operation of that name; the parser has seen to it that there is one.
+pub(super) fn operation(name: Option<&str>) -> Option<Operation> {
+    Operation::ALL.into_iter().find(|operation| name == Some(operation.as_str()))
+}
+
+/// The branch to record. It is for people: that it cannot be told must not stop the work.
+pub(super) fn branch(repository: &Repository, warnings: &mut Vec<String>) -> Option<String> {
+    repository.branch().unwrap_or_else(|error| {
+        warnings.push(format!("the branch is not recorded: {error}"));
+        None
+    })
+}
+
+/// The answer to a request that was denied for these `conflicts`, of which there is one at least.
+pub(super) fn denied(conflicts: Vec<Conflict>, run: &RunId) -> ReserveReport {
+    let error = match conflicts.len() {
+        1 => describe(&conflicts[0]),
+        count => format!("{}; {} more in the way", describe(&conflicts[0]), count - 1),
+    };
+    let next = next(&conflicts, run);
+    ReserveReport::Denied(Denied { status: "conflict", conflicts, next, error })
 }
 
 fn granted(grant: Grant, now: Timestamp) -> Granted {
@@ -226,7 +245,8 @@ fn granted(grant: Grant, now: Timestamp) -> Granted {
     }
 }
 
-fn grant_warnings(grant: &Grant, request: &Request, now: Timestamp) -> Vec<String> {
+/// What the holder should know of its grant.
+pub(super) fn grant_warnings(grant: &Grant, request: &Request, now: Timestamp) -> Vec<String> {
     let mut warnings = Vec::new();
     if grant.lease.effective_expiry() <= now {
         let late = "it has lapsed again, because this process was stopped: reserve again";

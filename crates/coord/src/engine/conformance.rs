@@ -10,7 +10,7 @@ use crate::archive::{Archived, BATCH_MAX, Bounds, Collected, Ending, Retention};
 use crate::audit::{AuditQuery, AuditTrail};
 use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::coordinator::{Coordinator, Filter};
-use crate::decide::{Conflict, Request, TakeOver};
+use crate::decide::{Conflict, Holder, Notice, Request, TakeOver};
 use crate::engine::file::FileEngine;
 use crate::engine::memory::MemoryEngine;
 use crate::engine::{Beat, Beaten, Engine, Grant, Listing, ReleaseRequest, Released, Reserved};
@@ -96,7 +96,15 @@ fn token_of(grant: &Grant) -> u64 {
 }
 
 fn holders(conflicts: &[Conflict]) -> Vec<&str> {
-    conflicts.iter().map(|conflict| conflict.holder.run_id.as_str()).collect()
+    conflicts.iter().map(|conflict| conflict.run_id().as_str()).collect()
+}
+
+fn held(conflict: &Conflict) -> &Holder {
+    conflict.holder().unwrap()
+}
+
+fn told_of(notices: &[Notice]) -> Vec<&str> {
+    notices.iter().map(|notice| notice.holder.run_id.as_str()).collect()
 }
 
 impl<E: Engine> Bench<E> {
@@ -266,9 +274,9 @@ fn shared_stops_exclusive_only(bench: &Bench<impl Engine>) {
 fn advisory_neither_stops_nor_is_stopped(bench: &Bench<impl Engine>) {
     bench.grant(&request("alice", &["a.py"], Advisory));
     let told = bench.grant(&request("bob", &["a.py"], Exclusive));
-    assert_eq!(holders(&told.notices), ["alice"]);
+    assert_eq!(told_of(&told.notices), ["alice"]);
     let told = bench.grant(&request("carol", &["a.py::f"], Advisory));
-    assert_eq!(holders(&told.notices), ["alice", "bob"], "sorted by token");
+    assert_eq!(told_of(&told.notices), ["alice", "bob"], "sorted by token");
     assert_eq!(told.notices[0].address.as_str(), "a.py::f");
     assert_eq!(told.notices[0].held_address.as_str(), "a.py");
     assert_eq!(bench.live().len(), 3);
@@ -290,7 +298,7 @@ fn a_renewal_is_told_of_what_it_overlaps(bench: &Bench<impl Engine>) {
     bench.grant(&request("bob", &["a.py"], Advisory));
     let renewal = bench.grant(&wanted);
     assert!(renewal.renewed);
-    assert_eq!(holders(&renewal.notices), ["bob"]);
+    assert_eq!(told_of(&renewal.notices), ["bob"]);
 }
 
 fn a_run_does_not_conflict_with_itself(bench: &Bench<impl Engine>) {
@@ -361,14 +369,14 @@ fn a_denial_names_address_holder_and_time_left(bench: &Bench<impl Engine>) {
     assert_eq!(holders(&conflicts), ["alice", "bob"]);
     let (first, second) = (&conflicts[0], &conflicts[1]);
     assert_eq!((first.address.as_str(), first.held_address.as_str()), ("src/", "src/a.py"));
-    assert_eq!(first.holder.reservation_id, id_of(&alice));
-    assert_eq!(first.holder.branch.as_deref(), Some("topic"));
-    assert_eq!(first.holder.operation, Some(Operation::Delete));
-    assert_eq!(first.holder.mode, Exclusive);
-    assert_eq!(first.holder.token.get(), token_of(&alice));
-    assert_eq!(first.holder.expires_at, at(90), "the effective expiry, with the heartbeat");
-    assert_eq!(first.holder.expires_in_seconds, 90, "rounded up");
-    assert_eq!(second.holder.reservation_id, bob);
+    assert_eq!(held(first).reservation_id, id_of(&alice));
+    assert_eq!(held(first).branch.as_deref(), Some("topic"));
+    assert_eq!(held(first).operation, Some(Operation::Delete));
+    assert_eq!(held(first).mode, Exclusive);
+    assert_eq!(held(first).token.get(), token_of(&alice));
+    assert_eq!(held(first).expires_at, at(90), "the effective expiry, with the heartbeat");
+    assert_eq!(held(first).expires_in_seconds, 90, "rounded up");
+    assert_eq!(held(second).reservation_id, bob);
 }
 
 fn conflicts_are_sorted_by_address_then_token(bench: &Bench<impl Engine>) {
@@ -377,7 +385,7 @@ fn conflicts_are_sorted_by_address_then_token(bench: &Bench<impl Engine>) {
     }
     bench.hold("will", &["a.py"]);
     let conflicts = bench.conflicts(&request("bob", &["c.py", "b.py", "a.py"], Exclusive));
-    let told: Vec<_> = conflicts.iter().map(|it| (it.address.as_str(), it.holder.run_id.as_str())).collect();
+    let told: Vec<_> = conflicts.iter().map(|it| (it.address.as_str(), it.run_id().as_str())).collect();
     let expected = [
         ("a.py", "will"),
         ("b.py", "zoe"),
@@ -407,7 +415,7 @@ fn a_reservation_holds_until_its_expiry_and_not_longer(bench: &Bench<impl Engine
     bench.hold("alice", &["a.py"]);
     bench.clock.advance_microseconds(TTL_SECONDS * 1_000_000 - 1);
     let conflicts = bench.conflicts(&request("bob", &["a.py"], Exclusive));
-    assert_eq!(conflicts[0].holder.expires_in_seconds, 1);
+    assert_eq!(held(&conflicts[0]).expires_in_seconds, 1);
     bench.clock.advance_microseconds(1);
     assert_eq!(bench.grant(&request("bob", &["a.py"], Exclusive)).superseded, 1);
 }
@@ -911,7 +919,7 @@ fn jumps_of_the_clock_break_nothing(bench: &Bench<impl Engine>) {
         assert_eq!(bench.show(id).heartbeat, Some(heartbeat), "every time is read as it was written");
         if now < Timestamp::MAX {
             let conflicts = bench.conflicts(&request("bob", &["a.py"], Exclusive));
-            assert!(conflicts[0].holder.expires_in_seconds >= 60);
+            assert!(held(&conflicts[0]).expires_in_seconds >= 60);
         }
         let grant = bench.grant(&request("alice", &[&format!("{}.py", now.as_microseconds())], Exclusive));
         let reservation = &grant.lease.reservation;
@@ -929,7 +937,7 @@ fn a_clock_set_back_leaves_reservations_active(bench: &Bench<impl Engine>) {
     bench.clock.advance_seconds(-3600);
     assert_eq!(bench.state(id), State::Active);
     let conflicts = bench.conflicts(&request("bob", &["a.py"], Exclusive));
-    assert_eq!(conflicts[0].holder.expires_in_seconds, 3660);
+    assert_eq!(held(&conflicts[0]).expires_in_seconds, 3660);
     // A lapsed reservation that nobody superseded is active again.
     bench.clock.advance_seconds(7200);
     assert_eq!(bench.state(id), State::Lapsed);

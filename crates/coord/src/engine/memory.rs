@@ -7,14 +7,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::address::Address;
 use crate::archive::{Archived, BATCH_MAX, Collected, Ending, Retention};
 use crate::clock::{Clock, Timestamp};
-use crate::decide::{Candidate, Decision, Request, decide};
+use crate::decide::{Blocker, Candidate, Conflict, Decision, Request, decide};
+use crate::engine::changes::{Changes, Interest, Polling};
 use crate::engine::{
-    Beat, Beaten, Engine, EngineError, Grant, Lines, Listing, ReleaseRequest, Released, Reserved,
+    Beat, Beaten, Engine, EngineError, Grant, Lines, Listing, ReleaseRequest, Released, Reserved, Turn,
 };
-use crate::id::{ReservationId, Token};
+use crate::id::{ReservationId, RunId, TicketNumber, Token};
 use crate::lease::{Lease, Mark, State};
 use crate::progress::Progress;
-use crate::record::{RecordError, Release};
+use crate::queue::{Queue, Ticket, deadlock, position};
+use crate::record::{Mode, RecordError, Release};
 
 /// Reservations in memory, lost with the value.
 #[derive(Debug)]
@@ -26,6 +28,7 @@ pub struct MemoryEngine<C> {
 #[derive(Debug, Default)]
 struct Contents {
     leases: BTreeMap<ReservationId, Lease>,
+    tickets: BTreeMap<TicketNumber, Ticket>,
     last_token: Option<Token>,
     /// The oldest line first.
     archive: Vec<Archived>,
@@ -54,18 +57,50 @@ fn unexpected(source: RecordError) -> EngineError {
     EngineError::Damaged { path: PathBuf::from("memory"), source }
 }
 
-impl<C: Clock> Engine for MemoryEngine<C> {
-    fn grant(&self, request: &Request) -> Result<Reserved, EngineError> {
+/// A request that somebody is in the way of.
+struct Denial<'a> {
+    contents: MutexGuard<'a, Contents>,
+    conflicts: Vec<Conflict>,
+    candidates: Vec<Candidate>,
+    ahead: Vec<Ticket>,
+    now: Timestamp,
+}
+
+impl Contents {
+    /// The tickets that a request has to respect; those that lapsed long ago are taken away.
+    fn tickets_ahead(&mut self, request: &Request, own: Option<TicketNumber>, now: Timestamp) -> Vec<Ticket> {
+        if request.mode == Mode::Advisory {
+            return Vec::new();
+        }
+        self.tickets.retain(|_, ticket| !ticket.is_forgotten(now));
+        let is_ahead = |ticket: &&Ticket| ticket.is_live(now) && own.is_none_or(|own| ticket.ticket < own);
+        self.tickets.values().filter(is_ahead).cloned().collect()
+    }
+
+    fn has_place(&self, ticket: TicketNumber, run: &RunId, now: Timestamp) -> bool {
+        self.tickets.get(&ticket).is_some_and(|ticket| ticket.run_id == *run && !ticket.has_lapsed(now))
+    }
+}
+
+impl<C: Clock> MemoryEngine<C> {
+    /// Grants `request`, which waits with `ticket`, if it does, or answers what `denied` makes of the denial.
+    fn attempt<A: From<Reserved>>(
+        &self,
+        request: &Request,
+        ticket: Option<TicketNumber>,
+        denied: impl FnOnce(Denial<'_>) -> Result<A, EngineError>,
+    ) -> Result<A, EngineError> {
         let mut contents = self.contents();
         let now = self.clock.now();
+        let ahead = contents.tickets_ahead(request, ticket, now);
         let mut void = false;
         if let Some(take_over) = &request.take_over {
             let Some(target) = contents.leases.get(&take_over.reservation) else {
-                return Ok(Reserved::NothingToTakeOver);
+                return Ok(Reserved::NothingToTakeOver.into());
             };
             void = matches!(target.state(now), State::Released | State::Superseded);
             if !void && !request.overlaps(&target.reservation) {
-                return Ok(Reserved::TakeOverElsewhere);
+                return Ok(Reserved::TakeOverElsewhere.into());
             }
         }
         let plain = Request { take_over: request.take_over.clone().filter(|_| !void), ..request.clone() };
@@ -76,8 +111,8 @@ impl<C: Clock> Engine for MemoryEngine<C> {
             .filter(|lease| !lease.release.is_present() && !lease.supersession.is_present())
             .map(|lease| Candidate { lease: lease.clone(), being_extended: false })
             .collect();
-        match decide(request, &candidates, now) {
-            Decision::Deny { conflicts } => Ok(Reserved::Denied { conflicts }),
+        match decide(request, &candidates, &ahead, now) {
+            Decision::Deny { conflicts } => denied(Denial { contents, conflicts, candidates, ahead, now }),
             Decision::Renew { candidate, notices } => {
                 let mut lease = candidates[candidate].lease.clone();
                 lease.heartbeat = Some(lease.renewal(request.ttl, now));
@@ -88,12 +123,13 @@ impl<C: Clock> Engine for MemoryEngine<C> {
                     notices,
                     superseded: 0,
                     take_over_was_void: void,
-                })))
+                }))
+                .into())
             }
             Decision::Grant { supersede, notices } => {
                 let token = Token::next(contents.last_token, now.milliseconds_since_1970())
                     .ok_or_else(|| EngineError::TokensExhausted { path: PathBuf::from("memory") })?;
-                let reservation = request.reservation(token, now).map_err(unexpected)?;
+                let reservation = request.reservation_for(ticket, token, now).map_err(unexpected)?;
                 let id = reservation.reservation_id;
                 for &position in &supersede {
                     let superseded = &candidates[position].lease;
@@ -122,9 +158,91 @@ impl<C: Clock> Engine for MemoryEngine<C> {
                     notices,
                     superseded: supersede.len(),
                     take_over_was_void: void,
-                })))
+                }))
+                .into())
             }
         }
+    }
+}
+
+impl<C: Clock> Engine for MemoryEngine<C> {
+    fn grant(&self, request: &Request) -> Result<Reserved, EngineError> {
+        self.attempt(request, None, |denial| Ok(Reserved::Denied { conflicts: denial.conflicts }))
+    }
+
+    fn take_turn(&self, request: &Request, ticket: Option<TicketNumber>) -> Result<Turn, EngineError> {
+        let now = self.clock.now();
+        if ticket.is_some_and(|ticket| !self.contents().has_place(ticket, &request.run, now)) {
+            return Ok(Turn::PlaceLost);
+        }
+        let turn = self.attempt(request, ticket, |denial| {
+            let Denial { mut contents, conflicts, candidates, ahead, now } = denial;
+            if request.take_over.is_some() {
+                return Ok(Turn::Answered(Reserved::Denied { conflicts }));
+            }
+            if let Some(cycle) = deadlock(request, &candidates, &ahead, now) {
+                return Ok(Turn::Deadlock { cycle });
+            }
+            let ticket = match ticket {
+                Some(ticket) => ticket,
+                None => {
+                    let greatest = contents.tickets.last_key_value().map(|(number, _)| *number);
+                    let clock = now.milliseconds_since_1970();
+                    let number = TicketNumber::next(contents.last_token, greatest, clock)
+                        .ok_or_else(|| EngineError::TokensExhausted { path: PathBuf::from("memory") })?;
+                    contents.tickets.insert(number, Ticket::new(number, request, now));
+                    number
+                }
+            };
+            Ok(Turn::Queued { ticket, position: position(&conflicts), conflicts })
+        })?;
+        if let (Turn::Answered(Reserved::Granted(_)), Some(ticket)) = (&turn, ticket) {
+            self.leave(ticket, &request.run)?;
+        }
+        Ok(turn)
+    }
+
+    fn keep_place(&self, ticket: TicketNumber, run: &RunId) -> Result<bool, EngineError> {
+        let mut contents = self.contents();
+        let now = self.clock.now();
+        let has_place = contents.has_place(ticket, run, now);
+        if has_place && let Some(kept) = contents.tickets.get_mut(&ticket) {
+            *kept = kept.clone().renewed(now);
+        }
+        Ok(has_place)
+    }
+
+    fn leave(&self, ticket: TicketNumber, run: &RunId) -> Result<(), EngineError> {
+        self.contents().tickets.retain(|number, kept| *number != ticket || kept.run_id != *run);
+        Ok(())
+    }
+
+    fn tickets(&self) -> Result<Queue, EngineError> {
+        let now = self.clock.now();
+        let contents = self.contents();
+        let tickets = contents.tickets.values().filter(|ticket| ticket.is_live(now)).cloned().collect();
+        Ok(Queue { tickets, damaged: Vec::new() })
+    }
+
+    fn stands_until(&self, conflict: &Conflict) -> Result<Option<Timestamp>, EngineError> {
+        let contents = self.contents();
+        let now = self.clock.now();
+        Ok(match &conflict.blocker {
+            Blocker::Waiter(waiter) => contents
+                .tickets
+                .get(&waiter.ticket)
+                .filter(|ticket| ticket.is_live(now))
+                .map(|ticket| ticket.expires_at),
+            Blocker::Holder(holder) => contents
+                .leases
+                .get(&holder.reservation_id)
+                .filter(|lease| lease.state(now) == State::Active)
+                .map(Lease::effective_expiry),
+        })
+    }
+
+    fn changes(&self, _: Interest) -> Result<Box<dyn Changes>, EngineError> {
+        Ok(Box::new(Polling))
     }
 
     fn beat(&self, beat: &Beat) -> Result<Beaten, EngineError> {

@@ -12,11 +12,14 @@ use crate::address::Address;
 use crate::archive::{Archived, Collected, Retention};
 use crate::clock::Timestamp;
 use crate::decide::{Conflict, Notice, Request};
-use crate::id::{ReservationId, RunId};
+use crate::engine::changes::{Changes, Interest};
+use crate::id::{ReservationId, RunId, TicketNumber};
 use crate::lease::Lease;
 use crate::progress::Progress;
+use crate::queue::{Queue, Wait};
 use crate::record::{Heartbeat, RecordError, Reservation, Supersession, TtlSeconds};
 
+pub mod changes;
 #[cfg(test)]
 mod conformance;
 pub mod file;
@@ -40,6 +43,56 @@ pub trait Engine {
     ///
     /// [`EngineError`] when any record that could matter cannot be read: a request is never granted in doubt.
     fn grant(&self, request: &Request) -> Result<Reserved, EngineError>;
+
+    /// As [`Engine::grant`], for a request that takes its turn: one that is denied takes a place in the queue.
+    ///
+    /// Without `ticket` its place is behind all others; with it, that of the ticket. Before it is granted, it gives
+    /// way to every earlier live ticket that it could not stand beside, and so does every request of `grant`. A
+    /// renewal and a take-over give way to none, and a take-over never queues. A grant takes the ticket away and
+    /// names it in the reservation. Nothing is written for a wait that would never end.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::grant`]; what cannot be read among the tickets counts as a record for as long as it could be a
+    /// live one.
+    fn take_turn(&self, request: &Request, ticket: Option<TicketNumber>) -> Result<Turn, EngineError>;
+
+    /// Renews the ticket with which `run` waits; `false` if it has lapsed or is gone: then the place is lost.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] when the ticket cannot be read or written.
+    fn keep_place(&self, ticket: TicketNumber, run: &RunId) -> Result<bool, EngineError>;
+
+    /// Takes the ticket of `run` out of the queue. One that is not there is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] when it cannot be removed; then it lapses by itself.
+    fn leave(&self, ticket: TicketNumber, run: &RunId) -> Result<(), EngineError>;
+
+    /// The tickets that count now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::live`].
+    fn tickets(&self) -> Result<Queue, EngineError>;
+
+    /// Until when what `conflict` names is in the way if nothing else happens; `None` when it is not any more. For
+    /// those who wait: a look at that one reservation or ticket, which locks nothing. What is being extended after
+    /// its expiry counts as gone.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] when it cannot be read.
+    fn stands_until(&self, conflict: &Conflict) -> Result<Option<Timestamp>, EngineError>;
+
+    /// Tells of changes from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] when the store cannot be read at all.
+    fn changes(&self, interest: Interest) -> Result<Box<dyn Changes>, EngineError>;
 
     /// Extends a reservation to `extension` from now.
     ///
@@ -131,13 +184,42 @@ pub enum Reserved {
     Granted(Box<Grant>),
     /// Somebody is in the way; nothing was changed.
     Denied {
-        /// At least one; sorted by address, then by the holder's token.
+        /// At least one; sorted by address, then holders by token, then waiters by ticket.
         conflicts: Vec<Conflict>,
     },
     /// There is no reservation of the id that the request wanted to take over; nothing was changed.
     NothingToTakeOver,
     /// The reservation to take over has no address in common with the request; nothing was changed.
     TakeOverElsewhere,
+}
+
+/// What became of a request that takes its turn.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Turn {
+    /// It need not wait, or it is one that does not.
+    Answered(Reserved),
+    /// Somebody is in the way, and it has a place in the queue.
+    Queued {
+        /// The place.
+        ticket: TicketNumber,
+        /// Its number among those who wait for the same, from 1.
+        position: usize,
+        /// As of a denial.
+        conflicts: Vec<Conflict>,
+    },
+    /// It would wait for somebody who waits for it. Nothing was changed: a ticket that it has is still there.
+    Deadlock {
+        /// The circle, beginning with the run that asked.
+        cycle: Vec<Wait>,
+    },
+    /// Its ticket has lapsed or is gone. Nothing was changed.
+    PlaceLost,
+}
+
+impl From<Reserved> for Turn {
+    fn from(reserved: Reserved) -> Turn {
+        Turn::Answered(reserved)
+    }
 }
 
 /// A granted request.

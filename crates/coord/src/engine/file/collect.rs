@@ -64,7 +64,7 @@ fn step(
 ) -> Result<Vec<ReservationId>, EngineError> {
     let lock = StoreLock::acquire(&store.root)?;
     if is_first {
-        sweep(store)?;
+        sweep(store, clock.now())?;
     }
     let moved = move_batch(store, &lock, ids, retention, clock.now())?;
     for ended_at in moved.ended {

@@ -40,6 +40,7 @@ pub(super) enum Room {
     Releases,
     Superseded,
     Archive,
+    Waiting,
     Temporary,
 }
 
@@ -51,14 +52,15 @@ impl Room {
             Room::Releases => "releases",
             Room::Superseded => "superseded",
             Room::Archive => "archive",
+            Room::Waiting => "waiting",
             Room::Temporary => "tmp",
         }
     }
 }
 
 /// Every folder that a new store gets. One that this program does not use yet belongs to the format.
-const FOLDERS: [&str; 7] =
-    ["reservations", "heartbeats", "releases", "superseded", "intents", "archive", "tmp"];
+const FOLDERS: [&str; 8] =
+    ["reservations", "heartbeats", "releases", "superseded", "waiting", "intents", "archive", "tmp"];
 
 /// The name of the store's lock file.
 pub(super) const LOCK_NAME: &str = "lock";
@@ -150,7 +152,7 @@ impl Store {
             Room::Superseded => &self.superseded,
             Room::Temporary => &self.temporary,
             // Opened by those who need it.
-            Room::Archive => &self.root,
+            Room::Archive | Room::Waiting => &self.root,
         }
     }
 
@@ -434,11 +436,23 @@ impl Folder {
         Ok(true)
     }
 
+    /// Makes one folder of a store if it is missing here.
+    pub(super) fn make_room(&self, room: Room) -> Result<(), EngineError> {
+        let name = room.folder_name();
+        match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(FOLDER_MODE)) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(errno) => Err(self.unwritable(name, "make", errno)),
+        }
+    }
+
     /// Makes the folders of a store that are missing here, and returns their paths.
+    ///
+    /// But for that of the tickets: a store of an earlier version has none, and whoever waits takes a new ticket.
     pub(super) fn make_rooms(&self) -> Result<Vec<PathBuf>, EngineError> {
         let mut made = Vec::new();
         for name in FOLDERS {
             match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(FOLDER_MODE)) {
+                Ok(()) if name == Room::Waiting.folder_name() => {}
                 Ok(()) => made.push(self.path_of(name)),
                 Err(Errno::EXIST) => {}
                 Err(errno) => return Err(self.unwritable(name, "make", errno)),

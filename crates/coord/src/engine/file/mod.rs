@@ -17,20 +17,24 @@ use self::lock::{BEAT_WAIT, RIVAL_WAIT, RecordLock, RecordLocking, StoreLock, al
 pub use self::prepare::Prepared;
 use self::publish::{Durability, Staged, Undo};
 pub use self::safeguards::{Safeguard, Safeguards};
+use self::waiting::TICKET_PREFIX;
 use crate::address::Address;
 use crate::archive::{Archived, Collected, Retention};
 use crate::clock::{Clock, Timestamp};
-use crate::decide::{Candidate, Decision, Notice, Request, decide};
+use crate::decide::{Blocker, Candidate, Conflict, Decision, Notice, Request, decide};
+use crate::engine::changes::{Changes, Interest};
 use crate::engine::{
-    Beat, Beaten, Engine, EngineError, Grant, Lines, Listing, ReleaseRequest, Released, Reserved,
+    Beat, Beaten, Engine, EngineError, Grant, Lines, Listing, ReleaseRequest, Released, Reserved, Turn,
 };
-use crate::id::ReservationId;
+use crate::id::{ReservationId, RunId, TicketNumber};
 use crate::lease::{Lease, Mark};
 use crate::progress::Progress;
-use crate::record::{Companion, Heartbeat, Release, Reservation, Supersession, to_file_bytes};
+use crate::queue::{Queue, Ticket, deadlock, position};
+use crate::record::{Companion, Heartbeat, Mode, Release, Reservation, Supersession, to_file_bytes};
 
 mod archive;
 mod backwards;
+mod changes;
 mod collect;
 mod index;
 mod layout;
@@ -40,9 +44,10 @@ mod prepare;
 mod publish;
 mod safeguards;
 mod tokens;
+mod waiting;
 
 /// What the temporary file of a heartbeat begins with; the reservation's digits follow. It belongs to whoever
-/// holds that record's lock, all other temporary files to whoever holds the store's.
+/// holds that record's lock, a ticket's to whoever waits with it, all others to whoever holds the store's lock.
 const HEARTBEAT_PREFIX: &str = "heartbeat-";
 
 /// Reservations in a folder, usually `.muse/coordination`.
@@ -143,14 +148,35 @@ impl<C: Clock> FileEngine<C> {
     }
 }
 
-impl<C: Clock> Engine for FileEngine<C> {
-    fn grant(&self, request: &Request) -> Result<Reserved, EngineError> {
+/// A request that somebody is in the way of. The store's lock is still held.
+struct Denial<'a> {
+    store: &'a Store,
+    conflicts: Vec<Conflict>,
+    /// What the request was decided against.
+    candidates: &'a [Candidate],
+    /// The tickets before it in the queue.
+    ahead: &'a [Ticket],
+    now: Timestamp,
+}
+
+impl<C: Clock> FileEngine<C> {
+    /// Grants `request`, which waits with `ticket`, if it does, or answers what `denied` makes of the denial.
+    fn attempt<A: From<Reserved>>(
+        &self,
+        request: &Request,
+        ticket: Option<TicketNumber>,
+        denied: impl FnOnce(Denial<'_>) -> Result<A, EngineError>,
+    ) -> Result<A, EngineError> {
         let store = self.open_or_make()?;
         let lock = StoreLock::acquire(&store.root)?;
-        sweep(&store)?;
         let mut now = self.clock.now();
+        sweep(&store, now)?;
+        let ahead = tickets_ahead(&store, request, ticket, now)?;
         let mut index = self.index_to_write(&store, &lock, now)?;
-        let mut candidates = candidates(&store, &mut index, &request.addresses)?;
+        // Whom those ahead wait for is asked too: to find a circle of waits.
+        let asked: Vec<Address> =
+            ahead.iter().flat_map(|ticket| &ticket.addresses).chain(&request.addresses).cloned().collect();
+        let mut candidates = candidates(&store, &mut index, &asked)?;
         // Whoever made the store may have been killed before its own name was on the disk: its first grant sees
         // to it.
         if index.is_none() && candidates.is_empty() && store.reservations.is_empty()? {
@@ -163,19 +189,22 @@ impl<C: Clock> Engine for FileEngine<C> {
                 plain = Request { take_over: None, ..request.clone() };
                 (&plain, true)
             }
-            Target::Missing => return Ok(Reserved::NothingToTakeOver),
-            Target::Elsewhere => return Ok(Reserved::TakeOverElsewhere),
+            Target::Missing => return Ok(Reserved::NothingToTakeOver.into()),
+            Target::Elsewhere => return Ok(Reserved::TakeOverElsewhere.into()),
         };
 
         // Lapsed reservations in the way are locked, and each is looked at again once it is: its holder may
         // have revived it meanwhile. Each turn locks some more, so this comes to an end.
         let mut locks: HashMap<usize, RecordLock> = HashMap::new();
         loop {
-            let (supersede, notices) = match decide(request, &candidates, now) {
-                Decision::Deny { conflicts } => return Ok(Reserved::Denied { conflicts }),
+            let (supersede, notices) = match decide(request, &candidates, &ahead, now) {
+                Decision::Deny { conflicts } => {
+                    let (candidates, ahead) = (&*candidates, &*ahead);
+                    return denied(Denial { store: &store, conflicts, candidates, ahead, now });
+                }
                 Decision::Renew { candidate, notices } => {
                     let lease = candidates.swap_remove(candidate).lease;
-                    return renew(&store, request, lease, notices, void, &self.clock);
+                    return renew(&store, request, lease, notices, void, &self.clock).map(A::from);
                 }
                 Decision::Grant { supersede, notices } => (supersede, notices),
             };
@@ -196,17 +225,96 @@ impl<C: Clock> Engine for FileEngine<C> {
                 let superseded: Vec<&Lease> =
                     supersede.iter().map(|&position| &candidates[position].lease).collect();
                 let taken_over = taken_over(request, &candidates);
-                let lease = write_grant(&store, index, request, &superseded, taken_over, now)?;
-                return Ok(Reserved::Granted(Box::new(Grant {
+                let lease = write_grant(&store, index, request, ticket, &superseded, taken_over, now)?;
+                let grant = Grant {
                     lease,
                     renewed: false,
                     notices,
                     superseded: superseded.len(),
                     take_over_was_void: void,
-                })));
+                };
+                return Ok(Reserved::Granted(Box::new(grant)).into());
             }
             now = self.clock.now();
         }
+    }
+}
+
+impl<C: Clock> Engine for FileEngine<C> {
+    fn grant(&self, request: &Request) -> Result<Reserved, EngineError> {
+        self.attempt(request, None, |denial| Ok(Reserved::Denied { conflicts: denial.conflicts }))
+    }
+
+    fn take_turn(&self, request: &Request, ticket: Option<TicketNumber>) -> Result<Turn, EngineError> {
+        let has_place = |ticket: TicketNumber| match self.open()? {
+            Some(store) => waiting::has_place(&store, ticket, &request.run, self.clock.now()),
+            None => Ok(false),
+        };
+        if let Some(ticket) = ticket
+            && !has_place(ticket)?
+        {
+            return Ok(Turn::PlaceLost);
+        }
+        let turn = self.attempt(request, ticket, |denial| {
+            let Denial { store, conflicts, candidates, ahead, now } = denial;
+            if request.take_over.is_some() {
+                return Ok(Turn::Answered(Reserved::Denied { conflicts }));
+            }
+            if let Some(cycle) = deadlock(request, candidates, ahead, now) {
+                return Ok(Turn::Deadlock { cycle });
+            }
+            let ticket = match ticket {
+                Some(ticket) => ticket,
+                None => waiting::draw(store, request, now)?.ticket,
+            };
+            Ok(Turn::Queued { ticket, position: position(&conflicts), conflicts })
+        })?;
+        if let (Turn::Answered(Reserved::Granted(_)), Some(ticket)) = (&turn, ticket) {
+            // What it waited for is there. A ticket that cannot be removed stops nobody whom that does not stop,
+            // and lapses.
+            self.leave(ticket, &request.run).unwrap_or_default();
+        }
+        Ok(turn)
+    }
+
+    fn keep_place(&self, ticket: TicketNumber, run: &RunId) -> Result<bool, EngineError> {
+        match self.open()? {
+            Some(store) => waiting::keep_place(&store, ticket, run, self.clock.now()),
+            None => Ok(false),
+        }
+    }
+
+    fn leave(&self, ticket: TicketNumber, run: &RunId) -> Result<(), EngineError> {
+        self.open()?.map_or(Ok(()), |store| waiting::leave(&store, ticket, run))
+    }
+
+    fn tickets(&self) -> Result<Queue, EngineError> {
+        match self.open()? {
+            Some(store) => waiting::queue(&store, self.clock.now()),
+            None => Ok(Queue::default()),
+        }
+    }
+
+    fn stands_until(&self, conflict: &Conflict) -> Result<Option<Timestamp>, EngineError> {
+        let Some(store) = self.open()? else { return Ok(None) };
+        let now = self.clock.now();
+        match &conflict.blocker {
+            Blocker::Waiter(waiter) => waiting::stands_until(&store, waiter.ticket, now),
+            Blocker::Holder(holder) => {
+                let name = record_name(holder.reservation_id);
+                if store.releases.holds(&name)? || store.superseded.holds(&name)? {
+                    return Ok(None);
+                }
+                let Some(reservation) = store.reservation(holder.reservation_id)? else { return Ok(None) };
+                let heartbeat = heartbeat(&store, holder.reservation_id)?;
+                let expiry = Lease { heartbeat, ..Lease::fresh(reservation) }.effective_expiry();
+                Ok((now < expiry).then_some(expiry))
+            }
+        }
+    }
+
+    fn changes(&self, interest: Interest) -> Result<Box<dyn Changes>, EngineError> {
+        changes::changes(&self.open_or_make()?, interest)
     }
 
     fn beat(&self, beat: &Beat) -> Result<Beaten, EngineError> {
@@ -256,8 +364,8 @@ impl<C: Clock> Engine for FileEngine<C> {
             return Ok(request.reservations.iter().map(|&id| (id, Ok(Released::NotFound))).collect());
         };
         let lock = StoreLock::acquire(&store.root)?;
-        sweep(&store)?;
         let now = self.clock.now();
+        sweep(&store, now)?;
         let index = self.index_as_it_is(&store, Access::Write)?;
         let mut published = Published::default();
         let mut answers = Vec::with_capacity(request.reservations.len());
@@ -489,6 +597,22 @@ fn candidates(
     }
 }
 
+/// The tickets that `request` may have to give way to. Advisory requests give way to nobody, and a coordinator's
+/// order is not kept waiting; one whose reservation has ended already is a plain request, though.
+fn tickets_ahead(
+    store: &Store,
+    request: &Request,
+    ticket: Option<TicketNumber>,
+    now: Timestamp,
+) -> Result<Vec<Ticket>, EngineError> {
+    if request.mode == Mode::Advisory {
+        return Ok(Vec::new());
+    }
+    let mut ahead = waiting::respected(store, now)?;
+    ahead.retain(|other| ticket.is_none_or(|own| other.ticket < own));
+    Ok(ahead)
+}
+
 /// What a request wants to take over.
 enum Target {
     None,
@@ -582,13 +706,14 @@ fn write_grant(
     store: &Store,
     index: Option<Index<'_>>,
     request: &Request,
+    ticket: Option<TicketNumber>,
     superseded: &[&Lease],
     taken_over: Option<&Lease>,
     now: Timestamp,
 ) -> Result<Lease, EngineError> {
     let token = tokens::next(store, tokens::last(store)?, now)?;
     let reservation = request
-        .reservation(token, now)
+        .reservation_for(ticket, token, now)
         .map_err(|source| EngineError::Damaged { path: store.reservations.path().to_path_buf(), source })?;
     let id = reservation.reservation_id;
 
@@ -711,19 +836,24 @@ fn write_release<'s>(
 }
 
 /// Takes away what killed processes left in the folder of temporary files. The caller holds the store's lock,
-/// so whatever is not a heartbeat's is dead; a heartbeat's is dead when its record's lock is free.
+/// so whatever is not a heartbeat's or a ticket's is dead; a heartbeat's is dead when its record's lock is free, a
+/// ticket's when that does not count any more.
 ///
 /// A writer that was killed may have published a name that is not on the disk yet, which this process is about
 /// to rely on: the folders are synced before the sign of it is removed.
-fn sweep(store: &Store) -> Result<(), EngineError> {
+fn sweep(store: &Store, now: Timestamp) -> Result<(), EngineError> {
     let mut left = Vec::new();
     store.temporary.for_each_entry(|name, _| left.push(name.to_owned()))?;
-    if left.iter().any(|name| !name.starts_with(HEARTBEAT_PREFIX)) {
+    let is_unsynced = |name: &String| !name.starts_with(HEARTBEAT_PREFIX) && !name.starts_with(TICKET_PREFIX);
+    if left.iter().any(is_unsynced) {
         for folder in [&store.root, &store.releases, &store.superseded, &store.reservations] {
             folder.sync()?;
         }
     }
     for name in left {
+        if name.starts_with(TICKET_PREFIX) && !waiting::is_left_over(store, &name, now)? {
+            continue;
+        }
         let beaten = name
             .strip_prefix(HEARTBEAT_PREFIX)
             .and_then(|digits| format!("{}{digits}", ReservationId::PREFIX).parse().ok());

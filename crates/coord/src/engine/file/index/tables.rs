@@ -289,6 +289,7 @@ const fn room_number(room: Room) -> i64 {
         Room::Heartbeats => 4,
         Room::Temporary => 5,
         Room::Archive => 6,
+        Room::Waiting => 7,
     }
 }
 
