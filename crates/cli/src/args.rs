@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
-use muse_coord::{Operation, TtlSeconds};
+use muse_coord::{Operation, Retention, TtlSeconds};
 
 /// Keeps coding agents that change one codebase at the same time out of each other's way.
 ///
@@ -41,6 +41,8 @@ pub(crate) enum Coord {
     Release(ReleaseArgs),
     List(ListArgs),
     Show(ShowArgs),
+    Log(LogArgs),
+    Gc(GcArgs),
     Guide(GuideArgs),
 }
 
@@ -200,6 +202,59 @@ pub(crate) struct ShowArgs {
     pub(crate) reservation_id: OsString,
 }
 
+/// Show who held what, when, for how long, and how it ended; the newest last.
+///
+/// From live and archived records. A TIME is how long ago (`90s`, `2h`, `1h30m`, `3d`) or a point in time with its
+/// offset (`2026-11-22T18:30:00Z`). Exit 3: something could not be read; the rest is shown.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  muse coord log
+  muse coord log --address src/billing.py --since 2h  # who was at this?
+  muse coord log --run-id agent-42 --since 2026-11-22T08:00:00Z --until 1h
+  muse coord log --limit 1000 --json | jq -r '.entries[] | select(.forced) | .reason'")]
+pub(crate) struct LogArgs {
+    /// Only those of this run.
+    #[arg(long, value_name = "ID")]
+    pub(crate) run_id: Option<OsString>,
+
+    /// Only those that overlap this address.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) address: Option<OsString>,
+
+    /// Only those that were held at this time or later.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) since: Option<OsString>,
+
+    /// Only those that were held at this time or earlier.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) until: Option<OsString>,
+
+    /// Not more than so many of them, the newest: 1 to 100000.
+    #[arg(long, value_name = "N", default_value_t = Count(100), value_parser = count, allow_negative_numbers = true)]
+    pub(crate) limit: Count,
+}
+
+/// Move what is over into the archive.
+///
+/// Takes all that was released, was superseded or lapsed so long ago, in steps; others are served in between. Nothing
+/// is lost: `show` and `log` tell what is archived. Exit 3: something could not be read; the rest is moved.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  muse coord gc
+  muse coord gc --older-than 86400 --dry-run
+  muse coord gc --json | jq .archived")]
+pub(crate) struct GcArgs {
+    /// Seconds since it ended, 0 to 31536000.
+    #[arg(long, value_name = "SECONDS", default_value_t = Seconds(Retention::OLDER_THAN_DEFAULT.into()), value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) older_than: Seconds,
+
+    /// Only say how many there are.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
 /// Print how an agent uses this well.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  muse coord guide")]
@@ -252,14 +307,34 @@ impl std::fmt::Display for Seconds {
     }
 }
 
-/// Takes ASCII digits with an optional minus, however many: more than fit are out of every range anyway.
 fn seconds(text: &str) -> Result<Seconds, String> {
+    let number = whole_number(text).ok_or("not a whole number of seconds, such as 3600")?;
+    Ok(Seconds(number))
+}
+
+/// A number of things as it was typed, not yet checked for its range.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Count(pub(crate) i64);
+
+impl std::fmt::Display for Count {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+fn count(text: &str) -> Result<Count, String> {
+    let number = whole_number(text).ok_or("not a whole number, such as 100")?;
+    Ok(Count(number))
+}
+
+/// Takes ASCII digits with an optional minus, however many: more than fit are out of every range anyway.
+fn whole_number(text: &str) -> Option<i64> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err("not a whole number of seconds, such as 3600".to_owned());
+        return None;
     }
     let end = if text.starts_with('-') { i64::MIN } else { i64::MAX };
-    Ok(Seconds(text.parse().unwrap_or(end)))
+    Some(text.parse().unwrap_or(end))
 }
 
 #[cfg(test)]

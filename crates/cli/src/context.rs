@@ -2,12 +2,12 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use muse_coord::address::{Entry, Place, Tree};
 use muse_coord::{
-    Address, Clock, Coordinator, FileEngine, RunId, Safeguards, Stopwatch, SystemClock, Timestamp,
+    Address, Clock, Coordinator, FileEngine, Progress, RunId, Safeguards, Stopwatch, SystemClock, Timestamp,
 };
 use muse_repo::Repository;
 
@@ -27,6 +27,8 @@ pub(crate) struct Context {
     pub(crate) json: bool,
     /// Whether a terminal, if it is one, may be coloured.
     pub(crate) colour: bool,
+    /// Whether a terminal can move its cursor.
+    draws: bool,
     stopwatch: Stopwatch,
     run_id: Option<OsString>,
     root: Option<PathBuf>,
@@ -43,6 +45,7 @@ impl Context {
         Context {
             json: asks_for_json(&arguments),
             colour: variable("NO_COLOR").is_none() && variable("TERM").is_some_and(|term| term != "dumb"),
+            draws: variable("TERM").is_some_and(|term| term != "dumb"),
             arguments,
             stopwatch,
             run_id: variable(RUN_ID_VARIABLE),
@@ -54,6 +57,11 @@ impl Context {
     /// Milliseconds since the process began its work, to the microsecond.
     pub(crate) fn duration_ms(&self) -> f64 {
         (self.stopwatch.elapsed().as_secs_f64() * 1_000_000.0).round() / 1000.0
+    }
+
+    /// What shows how far something is that takes long.
+    pub(crate) fn progress(&self) -> Box<dyn Progress> {
+        crate::progress::progress(!self.json && self.draws && io::stderr().is_terminal())
     }
 
     pub(crate) fn now(&self) -> Timestamp {

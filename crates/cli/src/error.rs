@@ -57,11 +57,13 @@ impl Kind {
 const fn advice(error: &EngineError) -> &'static str {
     match error {
         EngineError::Incomplete { .. }
-        | EngineError::Damaged { source: RecordError::SchemaTooNew { .. }, .. } => "",
+        | EngineError::Damaged { source: RecordError::SchemaTooNew { .. }, .. }
+        | EngineError::DamagedLine { source: RecordError::SchemaTooNew { .. }, .. } => "",
         EngineError::Damaged { .. } => {
             ": put it right, or take it out of the way with \
              `muse coord release RESERVATION_ID --run-id ID --force --reason TEXT`, then try again"
         }
+        EngineError::DamagedLine { .. } => ": put the line right or take it out of the file, then try again",
         EngineError::Misplaced { .. } => ": put it right or move it out of the store, then try again",
         EngineError::Unreadable { .. } => ": check its permissions and the disk, then try again",
         EngineError::Unwritable { .. } => ": check its permissions and the space left, then try again",
@@ -88,8 +90,10 @@ impl CommandError {
 impl From<EngineError> for CommandError {
     fn from(error: EngineError) -> CommandError {
         let kind = match &error {
-            EngineError::Damaged { source: RecordError::SchemaTooNew { .. }, .. } => Kind::SchemaTooNew,
+            EngineError::Damaged { source: RecordError::SchemaTooNew { .. }, .. }
+            | EngineError::DamagedLine { source: RecordError::SchemaTooNew { .. }, .. } => Kind::SchemaTooNew,
             EngineError::Damaged { .. }
+            | EngineError::DamagedLine { .. }
             | EngineError::Misplaced { .. }
             | EngineError::Incomplete { .. }
             | EngineError::Unreadable { .. }

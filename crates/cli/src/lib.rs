@@ -15,6 +15,7 @@ mod context;
 mod error;
 mod exit;
 mod output;
+mod progress;
 mod report;
 
 /// Runs the command that the process's arguments name, and returns its exit code.

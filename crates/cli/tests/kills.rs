@@ -73,6 +73,16 @@ fn init_killed_anywhere() {
 }
 
 #[test]
+fn collection_killed_anywhere() {
+    killed(Operation::Gc);
+}
+
+#[test]
+fn first_collection_killed_anywhere() {
+    killed(Operation::FirstGc);
+}
+
+#[test]
 fn disk_full_or_broken_at_any_change() {
     for operation in Operation::ALL {
         let report = fail_every_change(&muse(), operation);

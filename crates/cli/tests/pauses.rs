@@ -2,7 +2,9 @@
 
 #![cfg(target_os = "linux")]
 
-use muse_testkit::pauses::{Ending, Point, late_heartbeat, stopped_heartbeat, stopped_reserve};
+use muse_testkit::pauses::{
+    Ending, Point, late_heartbeat, stopped_heartbeat, stopped_heartbeat_and_collection, stopped_reserve,
+};
 use muse_testkit::{Muse, assert_sound};
 
 fn muse() -> Muse {
@@ -43,4 +45,9 @@ fn reserve_stopped_with_the_store_lock_dies() {
 #[test]
 fn heartbeat_after_a_rival_was_granted_is_refused() {
     assert_sound!(late_heartbeat(&muse()));
+}
+
+#[test]
+fn heartbeat_stopped_past_its_expiry_is_not_collected() {
+    assert_sound!(stopped_heartbeat_and_collection(&muse()));
 }

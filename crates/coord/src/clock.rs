@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use jiff::SpanRelativeTo;
 use jiff::tz::Offset;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -17,6 +18,14 @@ const MICROSECONDS_PER_SECOND: i64 = 1_000_000;
 /// A moment: microseconds since 1970-01-01T00:00:00Z, between the years 1 and 9998.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
+
+/// Why a text names no moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "not a time: give how long ago, such as 90s, 2h, 1h30m or 3d, \
+     or a point in time with its offset, such as 2026-11-22T18:30:00Z"
+)]
+pub struct MomentError;
 
 impl Timestamp {
     /// 0001-01-01T00:00:00Z.
@@ -53,6 +62,28 @@ impl Timestamp {
     /// Whole seconds from `now` until `self`, rounded up, so that waiting so long is enough; 0 when it is past.
     pub fn seconds_left(self, now: Timestamp) -> u64 {
         u64::try_from(self.0 - now.0).map_or(0, |left| left.div_ceil(MICROSECONDS_PER_SECOND.unsigned_abs()))
+    }
+
+    /// The moment that a person names: how long before `now` (`90s`, `2h`, `1h30m`, `3d`, `1 week`), a day being 24
+    /// hours, or a point in time with its offset (RFC 3339).
+    ///
+    /// # Errors
+    ///
+    /// [`MomentError`] for anything else: a time without an offset, months and years, which have no fixed length, a
+    /// negative duration.
+    pub fn of_moment(text: &str, now: Timestamp) -> Result<Timestamp, MomentError> {
+        if let Ok(point) = text.parse::<jiff::Timestamp>() {
+            return Ok(Timestamp::from_microseconds(point.as_microsecond()));
+        }
+        let ago = text.parse::<jiff::Span>().map_err(|_| MomentError)?;
+        let ago = ago.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| MomentError)?;
+        let microseconds = i64::try_from(ago.as_micros()).map_err(|_| MomentError)?;
+        // "2h ago" is negative, and means what "2h" means; so does nothing else that begins with a sign.
+        let microseconds = if text.trim_end().ends_with("ago") { -microseconds } else { microseconds };
+        if microseconds < 0 {
+            return Err(MomentError);
+        }
+        Ok(Timestamp::from_microseconds(now.0.saturating_sub(microseconds)))
     }
 
     fn to_jiff(self) -> jiff::Timestamp {
@@ -180,6 +211,45 @@ mod tests {
         }
         assert!(serde_json::from_value::<Timestamp>("yesterday".into()).is_err());
         assert!(serde_json::from_value::<Timestamp>("1970-01-01T00:00:00".into()).is_err());
+    }
+
+    #[test]
+    fn moments_are_told_as_people_tell_them() {
+        let now = Timestamp::from_microseconds(1_900_000_000_000_000);
+        let ago = |seconds: i64| Ok(Timestamp::from_microseconds(now.0 - seconds * 1_000_000));
+        for (text, seconds) in [
+            ("90s", 90),
+            ("2h", 7200),
+            ("1h30m", 5400),
+            ("1h 30m", 5400),
+            ("3d", 259_200),
+            ("1 week", 604_800),
+            ("2 hours ago", 7200),
+            ("0s", 0),
+            ("PT2H", 7200),
+            ("2030-03-17T17:46:40Z", 0),
+            ("2030-03-17T19:46:39+02:00", 1),
+        ] {
+            assert_eq!(Timestamp::of_moment(text, now), ago(seconds), "{text}");
+        }
+        for text in [
+            "",
+            "2",
+            "-2h",
+            "yesterday",
+            "1mo",
+            "1y",
+            "2030-03-17",
+            "2030-03-17T17:46:40",
+            "2h junk",
+            "١h",
+            "1e3s",
+            "\0",
+            "99999999999999999999h",
+        ] {
+            assert_eq!(Timestamp::of_moment(text, now), Err(MomentError), "{text:?}");
+        }
+        assert_eq!(Timestamp::of_moment("19000w", Timestamp::MIN), Ok(Timestamp::MIN));
     }
 
     #[test]

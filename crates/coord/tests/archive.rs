@@ -18,9 +18,8 @@ use std::sync::Arc;
 use muse_coord::archive::BATCH_MAX;
 use muse_coord::audit::AuditQuery;
 use muse_coord::{
-    Archived, Beat, Beaten, Clock as _, Collected, Coordinator, Ending, Engine, EngineError, FileEngine,
-    ManualClock, ReleaseRequest, Released, Request, ReservationId, Reserved, Retention, RunId, Silent,
-    TtlSeconds,
+    Archived, Beat, Beaten, Collected, Coordinator, Ending, Engine, EngineError, FileEngine, ManualClock,
+    ReleaseRequest, Released, Request, ReservationId, Reserved, Retention, RunId, Silent, TtlSeconds,
 };
 
 /// 2027-01-15T08:00:00Z.
@@ -83,8 +82,10 @@ impl Site {
         let made: Vec<ReservationId> = (0..count).map(|number| self.hold(&format!("{number}.py"))).collect();
         for &id in &made {
             self.beat(id, TTL_SECONDS);
-            self.release(id).expect("released");
         }
+        let reservations = made.clone();
+        let request = ReleaseRequest { reservations, run: run("alice"), reason: None, force: false };
+        self.coordinator.release(&request).expect("released");
         made
     }
 
@@ -459,7 +460,6 @@ fn more_than_a_step_is_moved_and_the_lock_is_free_in_between() {
     assert_eq!(site.records(), BTreeMap::new());
     // The last batch alone is looked at again: what another program puts back of an earlier one is archived anew.
     assert_eq!(site.collect(), 0);
-    assert!(site.engine().now() > muse_coord::Timestamp::MIN);
 }
 
 #[test]

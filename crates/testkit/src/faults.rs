@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::operations::{self, Operation, RUN, Ready};
 use crate::races::reserve;
 use crate::strace::{Call, inject, need_strace, trace};
-use crate::{Answer, Muse, Scratch, Violations};
+use crate::{Answer, Muse, Scratch, Violations, archive};
 
 /// What failing an operation came to.
 #[derive(Debug, Default)]
@@ -92,7 +92,9 @@ fn outcome(
             before.retain(|name, _| !name.starts_with("heartbeats"));
             after.retain(|name, _| !name.starts_with("heartbeats"));
         }
-        if before != after {
+        if ready.operation.is_collection() {
+            wrong.extend(archive::lost_or_doubled(ready, scratch));
+        } else if before != after {
             let differs: Vec<String> = before
                 .keys()
                 .chain(after.keys())

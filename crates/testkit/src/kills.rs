@@ -8,7 +8,7 @@ use crate::operations::{self, BYSTANDER, Operation, Ready};
 use crate::races::reserve;
 use crate::scratch::{Records, names};
 use crate::strace::{inject, trace};
-use crate::{Answer, Muse, Scratch, Violations};
+use crate::{Answer, Muse, Scratch, Violations, archive};
 
 /// What killing an operation came to.
 #[derive(Debug, Default)]
@@ -74,7 +74,9 @@ fn aftermath(
     let before = ready.scratch.records();
     let after = scratch.records();
     wrong.extend(broken(&after));
-    if let Some((name, _)) = before.iter().find(|(name, _)| !after.contains_key(*name)) {
+    if ready.operation.is_collection() {
+        wrong.extend(archive::lost_or_doubled(ready, scratch));
+    } else if let Some((name, _)) = before.iter().find(|(name, _)| !after.contains_key(*name)) {
         wrong.push(format!("{} is gone", name.display()));
     }
     let changed: Vec<String> = before

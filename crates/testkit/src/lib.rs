@@ -26,6 +26,8 @@ pub mod races;
 pub mod scratch;
 
 #[cfg(target_os = "linux")]
+pub mod archive;
+#[cfg(target_os = "linux")]
 pub mod faults;
 #[cfg(target_os = "linux")]
 pub mod kills;

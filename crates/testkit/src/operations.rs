@@ -1,10 +1,13 @@
 //! The operations that are killed, failed and traced, each with a store that is ready for it.
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::process::Command;
 
 use crate::process::until;
 use crate::races::reserve;
-use crate::{Answer, Muse, Scratch};
+use crate::scratch::names;
+use crate::{Answer, Muse, Scratch, archive};
 
 /// An operation of muse that writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,11 +28,15 @@ pub enum Operation {
     Release,
     /// `muse init` in a Git repository.
     Init,
+    /// A collection that moves one reservation of each kind behind those that are archived already.
+    Gc,
+    /// A collection that begins the archive.
+    FirstGc,
 }
 
 impl Operation {
     /// Every one.
-    pub const ALL: [Operation; 8] = [
+    pub const ALL: [Operation; 10] = [
         Operation::Reserve,
         Operation::Supersede,
         Operation::TakeOver,
@@ -38,7 +45,14 @@ impl Operation {
         Operation::Heartbeat,
         Operation::Release,
         Operation::Init,
+        Operation::Gc,
+        Operation::FirstGc,
     ];
+
+    /// Whether it moves reservations into the archive.
+    pub const fn is_collection(self) -> bool {
+        matches!(self, Operation::Gc | Operation::FirstGc)
+    }
 
     /// Whether it leads to a new reservation.
     pub const fn is_grant(self) -> bool {
@@ -60,11 +74,15 @@ pub struct Ready {
     pub target: Option<String>,
     /// A reservation that it is not about, and that must not notice.
     pub bystander: Option<String>,
+    /// The reservations that a collection moves.
+    pub moved: Vec<String>,
 }
 
 /// The run that the operation is carried out by.
 pub const RUN: &str = "worker";
 const HOLDER: &str = "holder";
+/// What a writer of the archive leaves that is killed in the middle of a line.
+const TORN_LINE: &[u8] = b"{\"schema_version\":1,\"archived_at\":";
 /// The run of [`Ready::bystander`].
 pub const BYSTANDER: &str = "bystander";
 
@@ -80,12 +98,12 @@ impl Ready {
             let made = Command::new("git").args(["init", "-q", "."]).current_dir(scratch.path()).status();
             assert!(made.is_ok_and(|status| status.success()), "this test needs the program `git`");
             let arguments = words(&["init", "--json"]);
-            return Ready { operation, scratch, arguments, target: None, bystander: None };
+            return Ready { operation, scratch, arguments, target: None, bystander: None, moved: Vec::new() };
         }
         let arguments = reserve(&["target.py"], RUN, &[]);
         if operation == Operation::First {
             let scratch = Scratch::without_store();
-            return Ready { operation, scratch, arguments, target: None, bystander: None };
+            return Ready { operation, scratch, arguments, target: None, bystander: None, moved: Vec::new() };
         }
 
         let scratch = Scratch::with_store(muse);
@@ -98,7 +116,46 @@ impl Ready {
         let heartbeat = |id: &str, extension: &str| {
             words(&["coord", "heartbeat", id, "--run-id", RUN, "--extension", extension, "--json"])
         };
+        let mut moved = Vec::new();
         let (target, arguments) = match operation {
+            Operation::Gc | Operation::FirstGc => {
+                let collect = words(&["coord", "gc", "--older-than", "0", "--json"]);
+                let release = |id: &str| ok(&words(&["coord", "release", id, "--run-id", RUN, "--json"]));
+                if operation == Operation::Gc {
+                    for address in ["old.py", "older.py"] {
+                        release(&ok(&reserve(&[address], RUN, &[])));
+                    }
+                    ok(&collect);
+                    let folder = scratch.store().join("archive");
+                    for name in names(&folder) {
+                        // What somebody was writing who was killed.
+                        let mut file =
+                            OpenOptions::new().append(true).open(folder.join(name)).expect("a file");
+                        file.write_all(TORN_LINE).expect("a file can be written");
+                    }
+                }
+                let released = ok(&reserve(&["target.py"], RUN, &[]));
+                ok(&heartbeat(&released, EXTENSIONS[0]));
+                release(&released);
+                let [superseded, lapsed] = ["lapsed.py::f", "else.py"].map(|address| {
+                    let id = ok(&reserve(&[address], HOLDER, &["--ttl", "1"]));
+                    ok(&words(&[
+                        "coord",
+                        "heartbeat",
+                        &id,
+                        "--run-id",
+                        HOLDER,
+                        "--extension",
+                        "1",
+                        "--json",
+                    ]));
+                    id
+                });
+                until("the holder has lapsed", || state(muse, &scratch, &lapsed) == "lapsed");
+                ok(&reserve(&["lapsed.py"], RUN, &[]));
+                moved = vec![released.clone(), superseded, lapsed];
+                (Some(released), collect)
+            }
             Operation::Supersede => {
                 let id = ok(&reserve(&["target.py::f"], HOLDER, &["--ttl", "1"]));
                 until("the holder has lapsed", || state(muse, &scratch, &id) == "lapsed");
@@ -124,7 +181,7 @@ impl Ready {
             }
             Operation::Reserve | Operation::First | Operation::Init => (None, arguments),
         };
-        Ready { operation, scratch, arguments, target, bystander }
+        Ready { operation, scratch, arguments, target, bystander, moved }
     }
 }
 
@@ -172,6 +229,14 @@ pub fn effect(muse: &Muse, ready: &Ready, scratch: &Scratch, answer: &Answer) ->
             if beat == answer.json["last_beat_at"] { Ok(()) } else { Err(format!("the heartbeat is {beat}")) }
         }
         Operation::Release => expect("the released one", target, "released"),
+        Operation::Gc | Operation::FirstGc => {
+            for id in &ready.moved {
+                expect("one that is over", id, "archived")?;
+            }
+            let mut wrong = archive::lost_or_doubled(ready, scratch);
+            wrong.extend(archive::left_behind(ready, scratch));
+            wrong.into_iter().next().map_or(Ok(()), Err)
+        }
         Operation::Init => {
             let is_there = scratch.store().join("token").is_file()
                 && scratch.path().join(".git/muse-store.json").is_file()

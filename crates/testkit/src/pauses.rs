@@ -213,3 +213,34 @@ pub fn late_heartbeat(muse: &Muse) -> Violations {
     }
     violations
 }
+
+/// Stops a heartbeat of a reservation that has lapsed between its check and its write, and collects what is over
+/// meanwhile: the heartbeat was first, so the reservation is revived and not archived.
+pub fn stopped_heartbeat_and_collection(muse: &Muse) -> Violations {
+    let mut wrong = Violations::new();
+    let scratch = Scratch::with_store(muse);
+    let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<String>>();
+    let held = muse.run(scratch.path(), &reserve(&["src/a.py"], HOLDER, &["--ttl", "1"]));
+    assert!(held.is_ok(), "{}", held.brief());
+    let id = held.id();
+    until("the holder has lapsed", || state(muse, &scratch, &id) == "lapsed");
+    let beat = words(&["coord", "heartbeat", &id, "--run-id", HOLDER, "--extension", "3600", "--json"]);
+    let traced = trace(muse, scratch.copy().path(), &beat);
+    let makes = traced.calls.iter().position(Call::is_change).expect("a heartbeat writes a file");
+    let call = &traced.calls[makes - 1];
+    let stopped = Stopped::at(muse, scratch.path(), &call.name, call.occurrence, &beat);
+
+    let collected = muse.run(scratch.path(), &words(&["coord", "gc", "--older-than", "0", "--json"]));
+    if !collected.is_ok() || collected.json["archived"] != 0 || collected.json["skipped"] != 1 {
+        wrong.push(format!("what is being extended was not left: {}", collected.brief()));
+    }
+    let resumed = stopped.go_on();
+    let now = state(muse, &scratch, &id);
+    if resumed.is_ok() && now != "active" {
+        wrong.push(format!("extended, and {now}: {}", resumed.brief()));
+    }
+    if !resumed.is_ok() {
+        wrong.push(format!("resumed: {}", resumed.brief()));
+    }
+    wrong
+}

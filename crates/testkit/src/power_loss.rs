@@ -4,7 +4,8 @@
 //! # The model
 //!
 //! - A file's content is durable once the file was synced (`fsync`, `fdatasync`) after its last write. Until
-//!   then a power loss may leave anything of it: all, nothing, a part, other bytes.
+//!   then a power loss may leave anything of it: all, nothing, a part, other bytes. What stands before the place of
+//!   the first write or cut since the last sync stays.
 //! - A name in a folder, made, replaced or removed (`openat` with `O_CREAT`, `linkat`, `renameat`, `unlinkat`,
 //!   `mkdirat`), is durable once that folder was synced after the change. Until then a power loss may leave
 //!   the name as it was or as it became, each change by itself and in any order: a rename across folders may
@@ -19,6 +20,8 @@
 //! - whether a reservation that may be there has a token file that is there for certain, with no smaller token;
 //! - whether one that supersedes or takes over, and may be there, has its marks there for certain;
 //! - whether a store that may be there is there with all its folders;
+//! - whether a reservation that a collection moves is there for certain, in one place or the other, and not without
+//!   what says that it is over;
 //! - when the answer is written, whether everything that it acknowledges is there for certain.
 //!
 //! At the end the model's own files are compared with those on the disk, so that a call which the model does
@@ -32,12 +35,11 @@ use serde_json::Value;
 
 use crate::operations::{Operation, Ready};
 use crate::strace::{Call, Trace, trace, trace_killed};
-use crate::{Muse, Violations};
+use crate::{Muse, Violations, archive};
 
 /// Calls that change files, or where descriptors lead, in ways that the model does not know.
-const UNKNOWN: [&str; 23] = [
+const UNKNOWN: [&str; 22] = [
     "truncate",
-    "ftruncate",
     "writev",
     "pwrite64",
     "pwritev",
@@ -121,7 +123,12 @@ type Node = usize;
 
 #[derive(Debug)]
 enum Kind {
-    File { content: Vec<u8>, is_synced: bool },
+    /// `durable` is how many of the first bytes are.
+    File {
+        content: Vec<u8>,
+        is_synced: bool,
+        durable: usize,
+    },
     Folder(Folder),
 }
 
@@ -158,6 +165,7 @@ impl Folder {
 struct Handle {
     node: Node,
     offset: usize,
+    appends: bool,
 }
 
 #[derive(Debug)]
@@ -187,7 +195,8 @@ impl Model {
             }
         } else {
             let content = fs::read(path).expect("a file can be read");
-            self.nodes.push(Kind::File { content, is_synced: true });
+            let durable = content.len();
+            self.nodes.push(Kind::File { content, is_synced: true, durable });
         }
         node
     }
@@ -297,10 +306,24 @@ impl Model {
             ("dup", _) => self.duplicate(call),
             ("fcntl", _) if call.arguments[1].starts_with("F_DUPFD") => self.duplicate(call),
             ("write", _) => self.write(call),
+            ("ftruncate", _) => {
+                let handle = self.handles.get(&call.number(0));
+                if let Some(Kind::File { content, is_synced, durable }) =
+                    handle.map(|handle| &mut self.nodes[handle.node])
+                {
+                    let length = usize::try_from(call.number(1)).expect("a length");
+                    content.resize(length, 0);
+                    *is_synced = false;
+                    *durable = length.min(*durable);
+                }
+            }
             ("fsync" | "fdatasync", _) => {
                 if let Some(handle) = self.handles.get(&call.number(0)) {
                     match &mut self.nodes[handle.node] {
-                        Kind::File { is_synced, .. } => *is_synced = true,
+                        Kind::File { content, is_synced, durable } => {
+                            *is_synced = true;
+                            *durable = content.len();
+                        }
                         Kind::Folder(folder) => folder.unsettled.clear(),
                     }
                 }
@@ -313,20 +336,21 @@ impl Model {
         // A descriptor's number is used again: whatever it led to before is closed.
         self.handles.remove(&call.result);
         let Some(place) = place else { return };
-        assert!(!call.has_flag(flags, "O_APPEND") && !call.has_flag(flags, "O_TMPFILE"), "unknown: {call:?}");
+        assert!(!call.has_flag(flags, "O_TMPFILE"), "unknown: {call:?}");
         let node = match self.at(&place) {
             Some(node) => node,
             None if call.has_flag(flags, "O_CREAT") => {
-                let made = self.make(Kind::File { content: Vec::new(), is_synced: false });
+                let made = self.make(Kind::File { content: Vec::new(), is_synced: false, durable: 0 });
                 self.folder(place.0).set(&place.1, Some(made));
                 made
             }
             None => panic!("the model lacks a file that was opened: {call:?}"),
         };
         if call.has_flag(flags, "O_TRUNC") {
-            self.nodes[node] = Kind::File { content: Vec::new(), is_synced: false };
+            self.nodes[node] = Kind::File { content: Vec::new(), is_synced: false, durable: 0 };
         }
-        self.handles.insert(call.result, Handle { node, offset: 0 });
+        let appends = call.has_flag(flags, "O_APPEND");
+        self.handles.insert(call.result, Handle { node, offset: 0, appends });
     }
 
     fn duplicate(&mut self, call: &Call) {
@@ -339,7 +363,11 @@ impl Model {
         let Some(handle) = self.handles.get_mut(&call.number(0)) else { return };
         let mut bytes = call.bytes(1);
         bytes.truncate(usize::try_from(call.result).unwrap_or(0));
-        if let Kind::File { content, is_synced } = &mut self.nodes[handle.node] {
+        if let Kind::File { content, is_synced, durable } = &mut self.nodes[handle.node] {
+            if handle.appends {
+                handle.offset = content.len();
+            }
+            *durable = handle.offset.min(*durable);
             content.truncate(handle.offset);
             content.extend_from_slice(&bytes);
             handle.offset = content.len();
@@ -364,7 +392,7 @@ impl Model {
     /// The durable content of a file; `None` for a file whose content is not.
     fn content(&self, node: Node) -> Option<&[u8]> {
         match &self.nodes[node] {
-            Kind::File { content, is_synced: true } => Some(content),
+            Kind::File { content, is_synced: true, .. } => Some(content),
             _ => None,
         }
     }
@@ -378,6 +406,7 @@ impl Model {
                     wrong.push(format!("a store without {folder}"));
                 }
             }
+            wrong.extend(self.collection_violations(ready, store));
             let token = self.certain_token(store, &mut wrong);
             for folder in ["reservations", "releases", "superseded"] {
                 for node in self.possible_in(Some(store), folder).into_iter().flatten() {
@@ -391,6 +420,48 @@ impl Model {
             }
         }
         wrong
+    }
+
+    /// What may have become of reservations that are moved.
+    fn collection_violations(&self, ready: &Ready, store: Node) -> Violations {
+        let mut wrong = Violations::new();
+        let archived = self.certain_in_archive(store);
+        let may_be = |folder: &str, id: &str| -> BTreeSet<bool> {
+            let folders = self.possible_in(Some(store), folder);
+            let nodes = folders.into_iter().flat_map(|node| self.possible_in(node, &format!("{id}.json")));
+            nodes.map(|node| node.is_some()).collect()
+        };
+        for id in &ready.moved {
+            let record = may_be("reservations", id);
+            if record.contains(&false) && !archived.contains(id) {
+                wrong.push(format!("{id} may be in neither place"));
+            }
+            for folder in ["releases", "superseded"] {
+                let was_there = ready.scratch.store().join(folder).join(format!("{id}.json")).exists();
+                if was_there && record.contains(&true) && may_be(folder, id).contains(&false) {
+                    wrong.push(format!("{id} may be back without its record in {folder}"));
+                }
+            }
+        }
+        wrong
+    }
+
+    /// The ids of the lines that are in the archive for certain.
+    fn certain_in_archive(&self, store: Node) -> BTreeSet<String> {
+        let mut certain = BTreeSet::new();
+        let folders = self.possible_in(Some(store), "archive");
+        let [Some(folder)] = folders.into_iter().collect::<Vec<_>>()[..] else { return certain };
+        let Kind::Folder(months) = &self.nodes[folder] else { return certain };
+        for name in months.names() {
+            let possible: Vec<Option<Node>> = months.possible(name).into_iter().collect();
+            if let [Some(node)] = possible[..]
+                && let Kind::File { content, durable, .. } = &self.nodes[node]
+            {
+                let lines = archive::lines_of(&content[..*durable]);
+                certain.extend(lines.iter().map(|line| archive::id_of(line).to_owned()));
+            }
+        }
+        certain
     }
 
     /// The smallest token that the token file may hold.
@@ -462,11 +533,12 @@ impl Model {
                 [".muse/coordination/token", ".muse/.gitignore", ".git/muse-store.json"].map(str::to_owned),
             );
         }
-        promised
-            .iter()
-            .filter_map(|path| self.missing(path))
-            .map(|what| format!("acknowledged, but {what}"))
-            .collect()
+        let missing = promised.iter().filter_map(|path| self.missing(path));
+        let stores = self.possible(".muse/coordination").into_iter().flatten();
+        let archived: BTreeSet<String> = stores.flat_map(|store| self.certain_in_archive(store)).collect();
+        let lost =
+            ready.moved.iter().filter(|id| !archived.contains(*id)).map(|id| format!("{id} is not archived"));
+        missing.chain(lost).map(|what| format!("acknowledged, but {what}")).collect()
     }
 
     fn assert_like_disk(&self, top: &Path) {

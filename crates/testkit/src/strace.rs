@@ -61,7 +61,7 @@ impl Call {
         match self.name.as_str() {
             "openat" => self.has_flag(2, "O_CREAT"),
             "open" => self.has_flag(1, "O_CREAT"),
-            "write" | "fsync" | "fdatasync" => self.number(0) > 2,
+            "write" | "fsync" | "fdatasync" | "ftruncate" => self.number(0) > 2,
             "link" | "linkat" | "rename" | "renameat" | "renameat2" | "unlink" | "unlinkat" | "mkdir"
             | "mkdirat" | "rmdir" => true,
             _ => false,

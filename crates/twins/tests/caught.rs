@@ -7,7 +7,9 @@
 
 use muse_testkit::kills::kill_everywhere;
 use muse_testkit::operations::Operation;
-use muse_testkit::pauses::{Ending, Point, late_heartbeat, stopped_heartbeat};
+use muse_testkit::pauses::{
+    Ending, Point, late_heartbeat, stopped_heartbeat, stopped_heartbeat_and_collection,
+};
 use muse_testkit::power_loss::lose_power_everywhere;
 use muse_testkit::races::{KINDS, race};
 use muse_testkit::{Muse, assert_caught};
@@ -68,4 +70,33 @@ fn power_loss_notices_folders_that_are_not_synced() {
 #[test]
 fn late_heartbeats_notice_a_missing_supersession() {
     assert_caught!(late_heartbeat(&without("Supersession")), "both hold");
+}
+
+#[test]
+fn kills_notice_a_collection_that_removes_before_it_archives() {
+    let report = kill_everywhere(&without("ArchiveFirst"), Operation::FirstGc);
+    assert_caught!(report.violations, "is lost");
+}
+
+#[test]
+fn power_loss_notices_an_archive_that_is_not_synced() {
+    for operation in [Operation::Gc, Operation::FirstGc] {
+        let report = lose_power_everywhere(&without("FileSync"), operation);
+        assert_caught!(report.violations, "may be in neither place");
+    }
+    let report = lose_power_everywhere(&without("DirectorySync"), Operation::FirstGc);
+    assert_caught!(report.violations, "may be in neither place");
+    let report = lose_power_everywhere(&without("DirectorySync"), Operation::Gc);
+    assert_caught!(report.violations, "may be back without its record in releases");
+}
+
+#[test]
+fn kills_notice_a_torn_line_that_is_not_cut_off() {
+    let report = kill_everywhere(&without("TornLine"), Operation::Gc);
+    assert_caught!(report.violations, "is lost");
+}
+
+#[test]
+fn pauses_notice_a_collection_without_the_record_lock() {
+    assert_caught!(stopped_heartbeat_and_collection(&without("RecordLock")), "extended, and archived");
 }

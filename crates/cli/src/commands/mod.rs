@@ -11,10 +11,12 @@ use crate::output::print;
 
 mod completions;
 mod demo;
+mod gc;
 mod guide;
 mod heartbeat;
 mod init;
 mod list;
+mod log;
 mod man;
 mod release;
 mod reserve;
@@ -35,6 +37,8 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> u8 {
         Command::Coord(Coord::Release(args)) => print(release::run(&args, context), context),
         Command::Coord(Coord::List(args)) => print(list::run(&args, context), context),
         Command::Coord(Coord::Show(args)) => print(show::run(&args, context), context),
+        Command::Coord(Coord::Log(args)) => print(log::run(&args, context), context),
+        Command::Coord(Coord::Gc(args)) => print(gc::run(&args, context), context),
         Command::Coord(Coord::Guide(args)) => print(guide::run(&args), context),
         Command::Demo(args) => print(demo::run(&args, context), context),
         Command::Completions(args) => print(completions::run(&args), context),
@@ -72,4 +76,24 @@ fn reason(text: Option<&OsString>) -> Result<Option<String>, CommandError> {
 /// What could not be read of the store, as warnings beside an answer that it does not spoil.
 fn damage_warnings(damaged: Vec<EngineError>) -> Vec<String> {
     damaged.into_iter().map(|error| CommandError::from(error).message).collect()
+}
+
+/// How an answer begins whose store could not be read in part.
+struct PartialFailure {
+    status: &'static str,
+    exit_code: u8,
+    error: Option<String>,
+}
+
+/// The first error makes the answer a failure, and the others are warnings beside it.
+fn failure_of(errors: impl IntoIterator<Item = EngineError>) -> (PartialFailure, Vec<String>) {
+    let mut errors = errors.into_iter().map(CommandError::from);
+    let failure = match errors.next() {
+        Some(CommandError { kind, message, .. }) => {
+            let (status, exit_code) = kind.word_and_code();
+            PartialFailure { status, exit_code, error: Some(message) }
+        }
+        None => PartialFailure { status: "ok", exit_code: crate::exit::OK, error: None },
+    };
+    (failure, errors.map(|error| error.message).collect())
 }

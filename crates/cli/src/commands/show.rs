@@ -2,7 +2,9 @@
 
 use muse_coord::lease::Mark;
 use muse_coord::record::Extra;
-use muse_coord::{Heartbeat, Lease, Operation, Release, ReservationId, Supersession};
+use muse_coord::{
+    Ending, EngineError, Heartbeat, Lease, Operation, Release, ReservationId, Supersession, Timestamp,
+};
 use serde::Serialize;
 
 use crate::args::ShowArgs;
@@ -13,6 +15,9 @@ use crate::exit;
 use crate::output::{Answer, Report, Screen};
 use crate::report::{Row, duration};
 
+/// The word for the state of what is in the archive.
+const ARCHIVED: &str = "archived";
+
 #[derive(Debug, Serialize)]
 pub(crate) struct ShowReport {
     status: &'static str,
@@ -21,9 +26,19 @@ pub(crate) struct ShowReport {
     release: Option<Companion<Release>>,
     superseded: Option<Companion<Supersession>>,
     record_path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    archived: Option<Past>,
     /// Fields of the record that this program does not know.
     #[serde(skip_serializing_if = "Extra::is_empty")]
     extra: Extra,
+}
+
+/// How a reservation ended that is in the archive.
+#[derive(Debug, Serialize)]
+struct Past {
+    state: Ending,
+    ended_at: Timestamp,
+    archived_at: Timestamp,
 }
 
 /// A record that lies beside the reservation.
@@ -60,7 +75,10 @@ impl Report for ShowReport {
         let row = &self.reservation;
         let mut line = |name: &str, value: &str| screen.result(&format!("{name:<12}{value}"));
         line("reservation", &row.reservation_id.to_string());
-        line("state", row.state);
+        match &self.archived {
+            Some(past) => line("state", &format!("archived, {} {:#}", past.state.as_str(), past.ended_at)),
+            None => line("state", row.state),
+        }
         line("run", row.run_id.as_str());
         line("branch", row.branch.as_deref().unwrap_or("-"));
         for address in &row.addresses {
@@ -103,13 +121,27 @@ pub(crate) fn run(args: &ShowArgs, context: &Context) -> Result<Answer<ShowRepor
     let id = reservation_id(&args.reservation_id)?;
     let repository = context.repository()?;
     let coordinator = context.coordinator(&repository);
-    let found = coordinator.show(id).map_err(|error| CommandError::from(error).about(id))?;
-    let Some(lease) = found else {
-        let message = format!("reservation {id} not found: check the id with `muse coord list --all`");
-        return Err(CommandError::new(Kind::NotFound, message).about(id));
-    };
-    let reservation = Row::of(&lease, context.now());
-    let record_path = coordinator.engine().record_path(id).to_string_lossy().into_owned();
+    let about = |error: EngineError| CommandError::from(error).about(id);
+    let now = context.now();
+    let engine = coordinator.engine();
+    // The live store first: what is moved in between is in the archive by then.
+    let (lease, mut reservation, record_path, archived) =
+        if let Some(lease) = coordinator.show(id).map_err(about)? {
+            let row = Row::of(&lease, now);
+            (lease, row, engine.record_path(id), None)
+        } else if let Some((line, path)) = engine.locate_archived(id).map_err(about)? {
+            let past = Past { state: line.state, ended_at: line.ended_at, archived_at: line.archived_at };
+            let lease = line.into_lease();
+            let row = Row::of(&lease, now);
+            (lease, row, path, Some(past))
+        } else {
+            let message = format!("reservation {id} not found: check the id with `muse coord list --all`");
+            return Err(CommandError::new(Kind::NotFound, message).about(id));
+        };
+    if archived.is_some() {
+        reservation.state = ARCHIVED;
+        reservation.expires_in_seconds = 0;
+    }
     let Lease { reservation: record, heartbeat, release, supersession } = lease;
     let mut warnings = Vec::new();
     let report = ShowReport {
@@ -118,7 +150,8 @@ pub(crate) fn run(args: &ShowArgs, context: &Context) -> Result<Answer<ShowRepor
         heartbeat,
         release: Companion::of(release, id, &mut warnings),
         superseded: Companion::of(supersession, id, &mut warnings),
-        record_path,
+        record_path: record_path.to_string_lossy().into_owned(),
+        archived,
         extra: record.extra,
     };
     Ok(Answer { report, warnings })

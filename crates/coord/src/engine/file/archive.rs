@@ -22,7 +22,8 @@ use crate::archive::{Archived, BATCH_MAX, Bounds, Ending, Retention};
 use crate::clock::Timestamp;
 use crate::engine::{EngineError, Released};
 use crate::id::{ReservationId, Token};
-use crate::record::RecordError;
+use crate::lease::{Lease, Mark};
+use crate::record::{Companion, RecordError};
 
 /// The ending of every archive file's name.
 const SUFFIX: &str = ".jsonl";
@@ -63,7 +64,6 @@ pub(super) struct Moved {
 ///
 /// The caller has read the clock since it holds the store's lock. An error says that nothing was moved, or that
 /// something is half moved, which the next step finishes: it need not fail what the caller is about.
-// The step inside `reserve` is what calls this.
 #[cfg_attr(
     not(test),
     expect(dead_code, reason = "called by the automatic step of `reserve`, which comes next")
@@ -106,8 +106,9 @@ pub(super) fn move_batch(
         return Ok(moved);
     }
     if begun.stands {
-        // Whoever was killed may not have come to it.
+        // Whoever was killed may not have come to it, and may have removed records that a power loss brings back.
         archive.sync(last.files)?;
+        store.reservations.sync()?;
         remove(store, &begun.ids)?;
     }
     let finished: HashSet<ReservationId> = begun.ids.iter().copied().collect();
@@ -163,11 +164,31 @@ fn lock_over(
     let RecordLocking::Locked(lock) = RecordLock::acquire(store, id, Duration::ZERO)? else {
         return Ok(None);
     };
-    let Some(lease) = super::find(store, id)? else { return Ok(None) };
+    let Some(lease) = find_whole(store, id)? else { return Ok(None) };
     if retention.ended_at(&lease, now).is_none() {
         return Ok(None);
     }
     Ok(Archived::of(lease, None, 0, now).map(|line| (line, lock)))
+}
+
+/// Everything that is known of a live reservation. Beside its presence, the content of a tombstone or supersession is
+/// about to be all that is left of it: one that the disk does not give now is an error, not a record without content.
+pub(super) fn find_whole(store: &Store, id: ReservationId) -> Result<Option<Lease>, EngineError> {
+    let Some(mut lease) = super::find(store, id)? else { return Ok(None) };
+    lease.release = reread(&store.releases, id, lease.release)?;
+    lease.supersession = reread(&store.superseded, id, lease.supersession)?;
+    Ok(Some(lease))
+}
+
+fn reread<T: Companion>(folder: &Folder, id: ReservationId, mark: Mark<T>) -> Result<Mark<T>, EngineError> {
+    if !matches!(mark, Mark::Present) {
+        return Ok(mark);
+    }
+    match folder.companion::<T>(id) {
+        Ok(content) => Ok(content.map_or(mark, Mark::Read)),
+        Err(error @ EngineError::Unreadable { .. }) => Err(error),
+        Err(_) => Ok(mark),
+    }
 }
 
 /// What of the last batch is in the live store as well.
@@ -462,4 +483,55 @@ pub(super) fn released(store: &Store, id: ReservationId) -> Result<Released, Eng
         Some((line, _)) if line.state == Ending::Released => Released::AlreadyReleased,
         _ => Released::NotFound,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::{Clock as _, ManualClock};
+    use crate::decide::Request;
+    use crate::engine::file::FileEngine;
+    use crate::engine::{Engine as _, ReleaseRequest, Reserved};
+    use crate::id::RunId;
+    use crate::record::TtlSeconds;
+
+    #[test]
+    fn a_small_step_moves_what_is_over_and_leaves_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::at_seconds(1_800_000_000));
+        let engine = FileEngine::new(folder.path().join("coordination"), Arc::clone(&clock));
+        let run = RunId::new("alice").unwrap();
+        let hold = |address: &str| {
+            let wanted = vec![address.parse().unwrap()];
+            let request = Request::new(run.clone(), wanted, TtlSeconds::new(60).unwrap());
+            match engine.grant(&request).unwrap() {
+                Reserved::Granted(grant) => grant.lease.reservation.reservation_id,
+                other => panic!("{other:?}"),
+            }
+        };
+        let made: Vec<ReservationId> = ["a.py", "b.py", "c.py"].map(hold).to_vec();
+        let reservations = made[..2].to_vec();
+        let request = ReleaseRequest { reservations, run: run.clone(), reason: None, force: false };
+        engine.release(&request).unwrap();
+
+        let store = Store::open(engine.path(), crate::engine::file::Safeguards::ALL).unwrap().unwrap();
+        let lock = StoreLock::acquire(&store.root).unwrap();
+        let step = |ids: &[ReservationId], seconds| {
+            let retention = Retention::older_than(seconds);
+            move_out(&store, &lock, ids, &retention, clock.now()).unwrap()
+        };
+        let nobody = ReservationId::from_digest([7; 32]);
+        assert_eq!(step(&[], 0), []);
+        assert_eq!(step(&made, 1), [], "not over for long enough");
+        assert_eq!(step(&[made[1], nobody, made[2], made[1]], 0), [made[1]]);
+        assert_eq!(step(&made, 0), [made[0]]);
+        // Steps in the order that the caller gives leave each line its bounds.
+        let lines: Vec<Archived> = engine.archived().unwrap().map(|line| line.unwrap()).collect();
+        assert_eq!(lines.iter().map(Archived::id).collect::<Vec<_>>(), [made[0], made[1]]);
+        assert_eq!(lines[0].before.unwrap().token, lines[1].reservation.token);
+        drop(lock);
+        assert_eq!(engine.history().unwrap().leases.len(), 1);
+    }
 }

@@ -1,9 +1,9 @@
 //! `gc`: finds what is over for long enough, and moves it into the archive step by step.
 
-use super::archive::move_batch;
+use super::archive::{find_whole, move_batch};
 use super::layout::Store;
 use super::lock::StoreLock;
-use super::{find, read_each, sweep};
+use super::{read_each, sweep};
 use crate::archive::{BATCH_MAX, Collected, Retention};
 use crate::clock::{Clock, Timestamp};
 use crate::engine::EngineError;
@@ -89,7 +89,7 @@ fn over(
     progress.begin(Some(names.len() as u64), "reading");
     let mut over = Vec::new();
     let read = |id: ReservationId| -> Result<Option<(Token, ReservationId, Timestamp)>, EngineError> {
-        let lease = find(store, id)?;
+        let lease = find_whole(store, id)?;
         Ok(lease.and_then(|lease| Some((lease.reservation.token, id, retention.ended_at(&lease, now)?))))
     };
     for ids in names.chunks(RECORDS_PER_REPORT) {
