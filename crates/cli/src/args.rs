@@ -67,13 +67,15 @@ pub(crate) struct Identity {
 ///
 /// An address is a path from here, with a symbol if you change just that: `src/billing.py::Invoice.total`,
 /// `src/api/`, `src/**/*.py`. Exit 0: they are yours until the TTL ends. Exit 6: somebody is in the way;
-/// nothing was changed. The same call again extends the reservation that it made.
+/// nothing was changed. The same call again extends the reservation that it made. With --wait, exit 7: it was not
+/// your turn in time.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   muse coord reserve src/billing.py::compute_total --run-id agent-42
   muse coord reserve src/api/ 'tests/**/test_api*.py' --run-id agent-42 --ttl 900 --op rename
   muse coord reserve src/billing.py --run-id agent-42 --json | jq -r '.reservation_id // .next'
+  muse coord reserve src/billing.py --run-id agent-42 --wait 600
   muse coord reserve src/billing.py --run-id boss --take-over sha256:... --reason 'agent-42 crashed'")]
 pub(crate) struct ReserveArgs {
     /// What you are about to change: 1 to 1,000 addresses of at most 4,096 bytes.
@@ -98,6 +100,11 @@ pub(crate) struct ReserveArgs {
     /// Keep nobody out and be kept out by nobody: tell and be told.
     #[arg(long)]
     pub(crate) advisory: bool,
+
+    /// If somebody is in the way, wait in the queue for so many seconds, 0 to 31536000: first come, first served. 0
+    /// is not to wait.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true, conflicts_with = "take_over")]
+    pub(crate) wait: Option<Seconds>,
 
     /// Release this reservation of another run in the same step. For coordinators.
     #[arg(long, value_name = "RESERVATION_ID", requires = "reason")]

@@ -12,3 +12,7 @@ pub(crate) const INTERNAL: u8 = 3;
 pub(crate) const NOT_FOUND: u8 = 4;
 /// Conflict: held by another run, or not the holder.
 pub(crate) const CONFLICT: u8 = 6;
+/// Gave up waiting.
+pub(crate) const GAVE_UP: u8 = 7;
+/// What the number of a signal is added to, where one ended the wait.
+pub(crate) const SIGNALLED: u8 = 128;

@@ -146,13 +146,50 @@ pub(crate) fn print<R: Report>(outcome: Result<Answer<R>, CommandError>, context
     }
 }
 
+/// Prints an answer that somebody has to read: if it cannot be printed, `take_back` undoes what it tells of and says
+/// how that went.
+pub(crate) fn print_or_take_back<R: Report>(
+    answer: &Answer<R>,
+    context: &Context,
+    take_back: impl FnOnce() -> String,
+) -> u8 {
+    match try_to_print(&answer.report, &answer.warnings, context) {
+        Ok(()) => answer.report.exit_code(),
+        Err(error) => complain(&error, &take_back(), context),
+    }
+}
+
+/// Prints a line of status while the command goes on.
+pub(crate) fn print_status(line: &str, context: &Context) -> io::Result<()> {
+    let mut screen = Screen::default();
+    screen.status(line);
+    print_to_stderr(&screen, context)
+}
+
 fn print_report<R: Report>(report: &R, warnings: &[String], context: &Context) -> u8 {
-    let exit_code = report.exit_code();
-    let printed = if context.json {
+    match try_to_print(report, warnings, context) {
+        Ok(()) => report.exit_code(),
+        // Whoever closed the pipe knows; the outcome stands.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => report.exit_code(),
+        Err(error) => complain(&error, report.carried_out().unwrap_or("nothing was changed"), context),
+    }
+}
+
+/// Says that the answer cannot be printed, and what was done.
+fn complain(error: &io::Error, done: &str, context: &Context) -> u8 {
+    let mut screen = Screen::default();
+    screen.error(&format!("the answer cannot be printed ({error}); {done}"));
+    // There is nobody left to tell if this fails too; the exit code does.
+    print_to_stderr(&screen, context).unwrap_or_default();
+    exit::INTERNAL
+}
+
+fn try_to_print<R: Report>(report: &R, warnings: &[String], context: &Context) -> io::Result<()> {
+    if context.json {
         let document = Document {
             muse_version: env!("CARGO_PKG_VERSION"),
             schema: SCHEMA,
-            exit_code,
+            exit_code: report.exit_code(),
             duration_ms: context.duration_ms(),
             timestamp: context.now().to_string(),
             warnings,
@@ -166,19 +203,6 @@ fn print_report<R: Report>(report: &R, warnings: &[String], context: &Context) -
         }
         report.text(&mut screen);
         print_text(&screen, context)
-    };
-    match printed {
-        Ok(()) => exit_code,
-        // Whoever closed the pipe knows; the outcome stands.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit_code,
-        Err(error) => {
-            let done = report.carried_out().unwrap_or("nothing was changed");
-            let mut screen = Screen::default();
-            screen.error(&format!("the answer cannot be printed ({error}); {done}"));
-            // There is nobody left to tell if this fails too; the exit code does.
-            print_to_stderr(&screen, context).unwrap_or_default();
-            exit::INTERNAL
-        }
     }
 }
 

@@ -249,7 +249,8 @@ impl Serialize for Conflict {
             waiter: Option<&'a Waiter>,
         }
         let (holder, waiter) = (self.holder(), self.waiter());
-        Fields { address: &self.address, held_address: &self.held_address, holder, waiter }.serialize(serializer)
+        Fields { address: &self.address, held_address: &self.held_address, holder, waiter }
+            .serialize(serializer)
     }
 }
 
@@ -476,7 +477,8 @@ mod tests {
             held("bob", "a.py", Mode::Shared, 2),
             held("dave", "b.py", Mode::Exclusive, 1),
         ];
-        let decision = decide(&request("eve", &["b.py", "a.py"], Mode::Exclusive), &candidates, &[], at(1000));
+        let decision =
+            decide(&request("eve", &["b.py", "a.py"], Mode::Exclusive), &candidates, &[], at(1000));
         assert_eq!(denied_by(&decision), ["bob", "carol", "dave"]);
     }
 

@@ -323,7 +323,8 @@ mod tests {
     #[test]
     fn a_ticket_has_one_spelling() {
         assert_eq!("42".parse(), Ok(TicketNumber(42)));
-        for wrong in ["", "0", "-1", "+1", "01", "1 ", "1.0", "9007199254740992", "٤", "99999999999999999999"] {
+        for wrong in ["", "0", "-1", "+1", "01", "1 ", "1.0", "9007199254740992", "٤", "99999999999999999999"]
+        {
             assert_eq!(wrong.parse::<TicketNumber>(), Err(TicketNumberError), "{wrong:?}");
         }
     }

@@ -55,7 +55,9 @@ pub use decide::{Blocker, Conflict, Holder, Notice, Overlap, Request, TakeOver, 
 pub use engine::changes::{Changes, Interest, Woken};
 pub use engine::file::{FileEngine, Prepared, Safeguard, Safeguards};
 pub use engine::memory::MemoryEngine;
-pub use engine::{Beat, Beaten, Engine, EngineError, Grant, Listing, ReleaseRequest, Released, Reserved, Turn};
+pub use engine::{
+    Beat, Beaten, Engine, EngineError, Grant, Listing, ReleaseRequest, Released, Reserved, Turn,
+};
 pub use id::{IdError, ReservationId, RunId, RunIdError, TicketNumber, Token};
 pub use lease::{Lease, State};
 pub use progress::{Progress, Silent};

@@ -622,10 +622,7 @@ mod tests {
         fields.remove("reservation_id");
         assert!(is_plain_object(&fields), "the quick way to the id is taken for it too");
         let edited = with_field(&bytes, "ticket", 1.into());
-        assert!(matches!(
-            Reservation::from_bytes(waited.reservation_id, &edited),
-            Err(RecordError::Edited)
-        ));
+        assert!(matches!(Reservation::from_bytes(waited.reservation_id, &edited), Err(RecordError::Edited)));
     }
 
     #[test]

@@ -72,18 +72,14 @@ impl<E: Engine> Place<'_, E> {
         if self.renewed.elapsed() < age {
             return true;
         }
-        match self.engine.keep_place(self.ticket, &self.request.run) {
-            Ok(kept) => {
-                self.renewed = Stopwatch::start();
-                self.renew_after = RENEWAL;
-                kept
-            }
+        let Ok(kept) = self.engine.keep_place(self.ticket, &self.request.run) else {
             // A full disk, perhaps: it is still there until it lapses.
-            Err(_) => {
-                self.renew_after = self.renewed.elapsed() + RENEWAL_RETRY;
-                true
-            }
-        }
+            self.renew_after = self.renewed.elapsed() + RENEWAL_RETRY;
+            return true;
+        };
+        self.renewed = Stopwatch::start();
+        self.renew_after = RENEWAL;
+        kept
     }
 }
 
@@ -126,7 +122,7 @@ impl<E: Engine> Coordinator<E> {
             changes: None,
             pause: PAUSE_MIN,
         };
-        wait.to_its_end(queued)
+        wait.wait_and_take(queued)
     }
 }
 
@@ -144,7 +140,7 @@ struct Waiting<'a, E: Engine> {
 }
 
 impl<E: Engine> Waiting<'_, E> {
-    fn to_its_end(mut self, mut queued: impl FnMut(usize, &[Conflict])) -> Result<Waited, EngineError> {
+    fn wait_and_take(mut self, mut queued: impl FnMut(usize, &[Conflict])) -> Result<Waited, EngineError> {
         let mut is_told = false;
         loop {
             let is_last = self.since.elapsed() >= self.patience;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use muse_coord::{
     Address, Archived, Beat, Collected, Engine, EngineError, FileEngine, Lease, Listing, ManualClock,
     MemoryEngine, Mode, ReleaseRequest, Request, ReservationId, Reserved, Retention, RunId, Silent, State,
-    TakeOver, Timestamp, TtlSeconds,
+    TakeOver, Ticket, TicketNumber, Timestamp, TtlSeconds, Turn,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -83,6 +83,22 @@ enum Step {
         reservation: Pick,
     },
     Collect(Retention),
+    /// Asks, and queues if somebody is in the way.
+    Queue {
+        run: &'static str,
+        addresses: Vec<&'static str>,
+        mode: Mode,
+    },
+    /// Somebody who queued tries again.
+    TakeTurn {
+        ticket: Pick,
+    },
+    KeepPlace {
+        ticket: Pick,
+    },
+    Leave {
+        ticket: Pick,
+    },
     Jump {
         microseconds: i64,
     },
@@ -104,7 +120,7 @@ fn seconds() -> impl Strategy<Value = i64> {
 fn jump() -> impl Strategy<Value = i64> {
     const SECOND: i64 = 1_000_000;
     prop_oneof![
-        8 => select(&[SECOND, 10 * SECOND, 20 * SECOND, 30 * SECOND, 60 * SECOND][..]),
+        8 => select(&[SECOND, 5 * SECOND, 10 * SECOND, 20 * SECOND, 30 * SECOND, 60 * SECOND][..]),
         3 => select(&[1, -1, 999, SECOND - 1][..]),
         4 => select(&[-SECOND, -30 * SECOND, -60 * SECOND, -3600 * SECOND][..]),
         2 => select(&[3600 * SECOND, 31_536_000 * SECOND, -63_072_000 * SECOND][..]),
@@ -128,6 +144,11 @@ fn retention() -> impl Strategy<Value = Retention> {
 
 fn step() -> impl Strategy<Value = Step> {
     let addresses = proptest::collection::vec(select(&ADDRESSES[..]), 1..=3);
+    let queued = (run(), addresses.clone(), mode()).prop_map(|(run, addresses, mode)| Step::Queue {
+        run,
+        addresses,
+        mode,
+    });
     let take_over = prop_oneof![4 => Just(None), 1 => pick().prop_map(Some)];
     let reserve = (run(), addresses, mode(), seconds(), take_over).prop_map(
         |(run, addresses, mode, ttl, take_over)| Step::Reserve { run, addresses, mode, ttl, take_over },
@@ -144,6 +165,10 @@ fn step() -> impl Strategy<Value = Step> {
         2 => release,
         1 => pick().prop_map(|reservation| Step::Find { reservation }),
         2 => retention().prop_map(Step::Collect),
+        8 => queued,
+        6 => pick().prop_map(|ticket| Step::TakeTurn { ticket }),
+        2 => pick().prop_map(|ticket| Step::KeepPlace { ticket }),
+        1 => pick().prop_map(|ticket| Step::Leave { ticket }),
         6 => jump().prop_map(|microseconds| Step::Jump { microseconds }),
     ]
 }
@@ -154,6 +179,8 @@ struct Pair {
     memory: MemoryEngine<Arc<ManualClock>>,
     clock: Arc<ManualClock>,
     granted: Vec<(ReservationId, Request)>,
+    /// Every ticket that was drawn, whatever became of it.
+    drawn: Vec<(TicketNumber, Request)>,
 }
 
 impl Pair {
@@ -164,7 +191,13 @@ impl Pair {
         let file = FileEngine::new(store, Arc::clone(&clock)).index_above(index_above);
         file.prepare().expect("a store");
         clock.advance_seconds(START_SECONDS - 1);
-        Pair { file, memory: MemoryEngine::new(Arc::clone(&clock)), clock, granted: Vec::new() }
+        Pair {
+            file,
+            memory: MemoryEngine::new(Arc::clone(&clock)),
+            clock,
+            granted: Vec::new(),
+            drawn: Vec::new(),
+        }
     }
 
     fn id(&self, pick: Pick) -> ReservationId {
@@ -231,6 +264,31 @@ impl Pair {
                 prop_assert_eq!(skipped, 0);
                 Ok(())
             }
+            Step::Queue { run, addresses, mode } => {
+                let addresses = addresses.iter().map(|text| address(text)).collect();
+                let mut request = Request::new(run_id(run), addresses, ttl_of(30));
+                request.mode = *mode;
+                self.take_turn(request, None)
+            }
+            Step::TakeTurn { ticket } => match self.ticket(*ticket) {
+                Some((ticket, request)) => self.take_turn(request, Some(ticket)),
+                None => Ok(()),
+            },
+            Step::KeepPlace { ticket } => match self.ticket(*ticket) {
+                Some((ticket, request)) => {
+                    let kept = told(self.file.keep_place(ticket, &request.run))?;
+                    prop_assert_eq!(kept, told(self.memory.keep_place(ticket, &request.run))?);
+                    Ok(())
+                }
+                None => Ok(()),
+            },
+            Step::Leave { ticket } => match self.ticket(*ticket) {
+                Some((ticket, request)) => {
+                    told(self.file.leave(ticket, &request.run))?;
+                    told(self.memory.leave(ticket, &request.run))
+                }
+                None => Ok(()),
+            },
             Step::Jump { microseconds } => {
                 // No engine is called, so there is nothing new to compare.
                 self.clock.advance_microseconds(*microseconds);
@@ -251,6 +309,46 @@ impl Pair {
         Ok(())
     }
 
+    fn ticket(&self, pick: Pick) -> Option<(TicketNumber, Request)> {
+        self.drawn.get(pick.0 % (self.drawn.len() + 1)).cloned()
+    }
+
+    /// Takes a turn with both engines. Whoever is granted something passes nobody who waits for it, and whoever is
+    /// queued is told of somebody.
+    fn take_turn(&mut self, request: Request, ticket: Option<TicketNumber>) -> Result<(), TestCaseError> {
+        let before = told(self.file.tickets())?.tickets;
+        let turn = told(self.file.take_turn(&request, ticket))?;
+        prop_assert_eq!(&turn, &told(self.memory.take_turn(&request, ticket))?);
+        match turn {
+            Turn::Answered(Reserved::Granted(grant)) if !grant.renewed => {
+                let reservation = &grant.lease.reservation;
+                prop_assert_eq!(reservation.ticket, ticket);
+                let is_ahead = |other: &&Ticket| ticket.is_none_or(|own| other.ticket < own);
+                for other in before.iter().filter(is_ahead) {
+                    let excludes = (request.mode == Mode::Exclusive && other.mode != Mode::Advisory)
+                        || (other.mode == Mode::Exclusive && request.mode == Mode::Shared);
+                    let meets = request
+                        .addresses
+                        .iter()
+                        .any(|address| other.addresses.iter().any(|wanted| wanted.overlaps(address)));
+                    let is_passed = excludes && meets && !request.run.descends_from(&other.run_id);
+                    prop_assert!(!is_passed, "{:?} was passed by {:?}", other, reservation);
+                }
+                self.granted.push((reservation.reservation_id, request));
+            }
+            Turn::Queued { ticket: drawn, position, conflicts } => {
+                prop_assert!(!conflicts.is_empty() && position >= 1);
+                prop_assert!(ticket.is_none_or(|ticket| ticket == drawn));
+                if ticket.is_none() {
+                    prop_assert!(before.iter().all(|other| other.ticket < drawn));
+                    self.drawn.push((drawn, request));
+                }
+            }
+            Turn::Answered(_) | Turn::Deadlock { .. } | Turn::PlaceLost => {}
+        }
+        Ok(())
+    }
+
     fn beat(&self, reservation: ReservationId, run: RunId, extension: i64) -> Result<(), TestCaseError> {
         let beat = Beat { reservation, run, extension: ttl_of(extension) };
         prop_assert_eq!(told(self.file.beat(&beat))?, told(self.memory.beat(&beat))?);
@@ -266,6 +364,7 @@ impl Pair {
         let mut found = listed(self.file.overlapping(&asked))?;
         found.retain(overlap);
         prop_assert_eq!(found, live.into_iter().filter(overlap).collect::<Vec<Lease>>());
+        prop_assert_eq!(told(self.file.tickets())?.tickets, told(self.memory.tickets())?.tickets);
         let history = listed(self.file.history())?;
         prop_assert_eq!(&history, &listed(self.memory.history())?);
         let archived = lines(&self.file)?;

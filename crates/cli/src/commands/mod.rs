@@ -29,7 +29,7 @@ const RESERVATIONS_MAX: usize = 1000;
 pub(crate) fn dispatch(command: Command, context: &Context) -> u8 {
     match command {
         Command::Init(args) => print(init::run(&args, context), context),
-        Command::Coord(Coord::Reserve(args)) => print(reserve::run(&args, context), context),
+        Command::Coord(Coord::Reserve(args)) => reserve::run(&args, context),
         Command::Coord(Coord::Heartbeat(args)) => match &args.reservation_id {
             Some(id) => print(heartbeat::run_one(id, &args, context), context),
             None => print(heartbeat::run_all(&args, context), context),

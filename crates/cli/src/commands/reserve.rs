@@ -1,10 +1,11 @@
 //! `muse coord reserve`.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use muse_coord::{
-    Address, Conflict, Grant, Mode, Notice, Operation, Request, ReservationId, Reserved, RunId, TakeOver,
-    Timestamp, Token,
+    Address, Conflict, Coordinator, FileEngine, Grant, Mode, Notice, Operation, Request, ReservationId,
+    Reserved, RunId, Stopwatch, SystemClock, TakeOver, Timestamp, Token, Waited,
 };
 use muse_repo::Repository;
 use serde::Serialize;
@@ -14,17 +15,15 @@ use crate::commands::{reason, reservation_id, ttl};
 use crate::context::Context;
 use crate::error::{CommandError, Kind};
 use crate::exit;
-use crate::output::{Answer, Report, Screen};
-use crate::report::{doing, duration, shell_word};
-
-/// How many conflicts or notices the text shows; JSON has all of them.
-const SHOWN_MAX: usize = 10;
+use crate::output::{Answer, Report, Screen, print, print_or_take_back};
+use crate::report::{doing, duration};
+use crate::wait::{self, Interrupts, Refusal, SHOWN_MAX, more, patience, take_back};
 
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum ReserveReport {
     Granted(Granted),
-    Denied(Denied),
+    Refused(Refusal),
 }
 
 #[derive(Debug, Serialize)]
@@ -46,19 +45,11 @@ pub(crate) struct Granted {
     expires_in_seconds: u64,
 }
 
-#[derive(Debug, Serialize)]
-pub(crate) struct Denied {
-    status: &'static str,
-    conflicts: Vec<Conflict>,
-    next: String,
-    error: String,
-}
-
 impl Report for ReserveReport {
     fn exit_code(&self) -> u8 {
         match self {
             ReserveReport::Granted(_) => exit::OK,
-            ReserveReport::Denied(_) => exit::CONFLICT,
+            ReserveReport::Refused(refusal) => refusal.exit_code(),
         }
     }
 
@@ -81,37 +72,25 @@ impl Report for ReserveReport {
                 }
                 more(screen, granted.notices.len(), "notices");
             }
-            ReserveReport::Denied(denied) => {
-                for conflict in denied.conflicts.iter().take(SHOWN_MAX) {
-                    screen.error(&describe(conflict));
-                }
-                more(screen, denied.conflicts.len(), "conflicts");
-                screen.hint(&denied.next);
-            }
+            ReserveReport::Refused(refusal) => refusal.text(screen),
         }
     }
 
     fn carried_out(&self) -> Option<&'static str> {
         match self {
             ReserveReport::Granted(_) => Some("the reservation was made: see `muse coord list`"),
-            ReserveReport::Denied(_) => None,
+            ReserveReport::Refused(_) => None,
         }
     }
 }
 
-fn more(screen: &mut Screen, count: usize, what: &str) {
-    if count > SHOWN_MAX {
-        screen.status(&format!("... and {} more {what}; --json names them all", count - SHOWN_MAX));
-    }
-}
-
-/// Who holds what, in one sentence.
-fn describe(overlap: &Conflict) -> String {
-    let holder = &overlap.holder;
-    let held = if overlap.address == overlap.held_address {
+/// Who has what, in one sentence.
+fn describe(notice: &Notice) -> String {
+    let holder = &notice.holder;
+    let held = if notice.address == notice.held_address {
         String::new()
     } else {
-        format!(" as `{}`", overlap.held_address)
+        format!(" as `{}`", notice.held_address)
     };
     let left = match holder.expires_in_seconds {
         0 => "in the middle of a heartbeat".to_owned(),
@@ -119,76 +98,134 @@ fn describe(overlap: &Conflict) -> String {
     };
     format!(
         "`{}` is held{held} by run `{}`{} {left}",
-        overlap.address,
+        notice.address,
         holder.run_id,
         doing(holder.operation, holder.branch.as_deref())
     )
 }
 
-/// What the denied run can do, in one sentence.
-fn next(conflicts: &[Conflict], run: &RunId) -> String {
-    let wait = conflicts.iter().map(|conflict| conflict.holder.expires_in_seconds).max().unwrap_or(0);
-    let Some(first) = conflicts.first() else { return String::new() };
-    let when =
-        if wait == 0 { "in a moment".to_owned() } else { format!("in {wait} s or when it is released") };
-    // A value that looks like a flag has to stand in one word with its own.
-    let separator = if run.as_str().starts_with('-') { '=' } else { ' ' };
-    format!(
-        "work elsewhere and reserve again {when}; only if run `{}` is known to be dead: \
-         muse coord release {} --force --reason TEXT --run-id{separator}{}",
-        first.holder.run_id,
-        first.holder.reservation_id,
-        shell_word(run.as_str())
-    )
+/// Runs the command, prints its answer and returns the exit code.
+pub(crate) fn run(args: &ReserveArgs, context: &Context) -> u8 {
+    match patience(args.wait) {
+        Ok(Duration::ZERO) => print(at_once(args, context), context),
+        Ok(patience) => in_turn(args, patience, context),
+        Err(error) => print::<ReserveReport>(Err(error), context),
+    }
 }
 
-pub(crate) fn run(args: &ReserveArgs, context: &Context) -> Result<Answer<ReserveReport>, CommandError> {
-    let run = context.run_id(args.identity.run_id.as_ref())?;
-    let ttl = ttl(args.ttl, "--ttl")?;
-    let reason = reason(args.reason.as_ref())?;
-    check_count(&args.addresses)?;
-    let take_over = match (&args.take_over, reason) {
-        (Some(id), Some(reason)) => Some(TakeOver { reservation: reservation_id(id)?, reason }),
-        _ => None,
-    };
+/// Reserves, or says who is in the way.
+fn at_once(args: &ReserveArgs, context: &Context) -> Result<Answer<ReserveReport>, CommandError> {
+    let Wanted { request, coordinator, mut warnings } = Wanted::of(args, context)?;
+    let report = answered(coordinator.reserve(&request)?, &request, &mut warnings, context)?;
+    Ok(Answer { report, warnings })
+}
 
-    let repository = context.repository()?;
-    let mut warnings = Vec::new();
-    let addresses = context.addresses(&args.addresses, &repository, &mut warnings)?;
-    let mut request = Request::new(run, addresses, ttl);
-    request.mode = match (args.shared, args.advisory) {
-        (true, _) => Mode::Shared,
-        (_, true) => Mode::Advisory,
-        _ => Mode::Exclusive,
+/// Reserves, and waits if somebody is in the way. A grant that nobody can be told of is given back.
+fn in_turn(args: &ReserveArgs, patience: Duration, context: &Context) -> u8 {
+    let waited = Wanted::of(args, context).and_then(|wanted| {
+        let interrupts = Interrupts::listen()?;
+        let waiting = Stopwatch::start();
+        let interrupt = Some(interrupts.descriptor());
+        let waited = wait::reserve(&wanted.coordinator, &wanted.request, patience, interrupt, context)?;
+        Ok((wanted, interrupts, waited, waiting.elapsed()))
+    });
+    let (Wanted { request, coordinator, mut warnings }, interrupts, waited, time) = match waited {
+        Ok(waited) => waited,
+        Err(error) => return print::<ReserveReport>(Err(error), context),
     };
-    request.operation = operation(args.op.as_deref());
-    request.take_over = take_over;
-    request.branch = branch(&repository, &mut warnings);
+    let run = &request.run;
+    let report = match waited {
+        Waited::Answered(reserved) => match answered(reserved, &request, &mut warnings, context) {
+            Ok(report) => report,
+            Err(error) => return print::<ReserveReport>(Err(error), context),
+        },
+        Waited::GaveUp { position, conflicts } => {
+            ReserveReport::Refused(Refusal::gave_up(time, position, conflicts, run))
+        }
+        Waited::Deadlock { cycle } => ReserveReport::Refused(Refusal::deadlock(cycle)),
+        Waited::Interrupted => {
+            let signal = interrupts.received().unwrap_or_default();
+            ReserveReport::Refused(Refusal::interrupted(signal, "nothing is held, and the place is given up"))
+        }
+    };
+    let new = match &report {
+        ReserveReport::Granted(granted) if !granted.renewed => granted.reservation_id,
+        _ => return print(Ok(Answer { report, warnings }), context),
+    };
+    // Whoever sent the signal does not wait for an answer.
+    if let Some(signal) = interrupts.received() {
+        let done = take_back(&coordinator, new, run);
+        let report = ReserveReport::Refused(Refusal::interrupted(signal, &done));
+        return print(Ok(Answer { report, warnings }), context);
+    }
+    print_or_take_back(&Answer { report, warnings }, context, || take_back(&coordinator, new, run))
+}
 
-    let coordinator = context.coordinator(&repository);
-    let report = match coordinator.reserve(&request)? {
+/// What is asked for, and where.
+struct Wanted {
+    request: Request,
+    coordinator: Coordinator<FileEngine<SystemClock>>,
+    warnings: Vec<String>,
+}
+
+impl Wanted {
+    fn of(args: &ReserveArgs, context: &Context) -> Result<Wanted, CommandError> {
+        let run = context.run_id(args.identity.run_id.as_ref())?;
+        let ttl = ttl(args.ttl, "--ttl")?;
+        let reason = reason(args.reason.as_ref())?;
+        check_count(&args.addresses)?;
+        let take_over = match (&args.take_over, reason) {
+            (Some(id), Some(reason)) => Some(TakeOver { reservation: reservation_id(id)?, reason }),
+            _ => None,
+        };
+
+        let repository = context.repository()?;
+        let mut warnings = Vec::new();
+        let addresses = context.addresses(&args.addresses, &repository, &mut warnings)?;
+        let mut request = Request::new(run, addresses, ttl);
+        request.mode = match (args.shared, args.advisory) {
+            (true, _) => Mode::Shared,
+            (_, true) => Mode::Advisory,
+            _ => Mode::Exclusive,
+        };
+        request.operation = operation(args.op.as_deref());
+        request.take_over = take_over;
+        request.branch = branch(&repository, &mut warnings);
+
+        let coordinator = context.coordinator(&repository);
+        Ok(Wanted { request, coordinator, warnings })
+    }
+}
+
+/// The answer to a request that does not wait any more.
+fn answered(
+    reserved: Reserved,
+    request: &Request,
+    warnings: &mut Vec<String>,
+    context: &Context,
+) -> Result<ReserveReport, CommandError> {
+    match reserved {
         Reserved::Granted(grant) => {
             let now = context.now();
-            warnings.extend(grant_warnings(&grant, &request, now));
-            ReserveReport::Granted(granted(*grant, now))
+            warnings.extend(grant_warnings(&grant, request, now));
+            Ok(ReserveReport::Granted(granted(*grant, now)))
         }
-        Reserved::Denied { conflicts } => denied(conflicts, &request.run),
+        Reserved::Denied { conflicts } => Ok(denied(conflicts, &request.run)),
         Reserved::NothingToTakeOver => {
             let message = "there is no such reservation to take over: \
                            see `muse coord list`, or reserve without --take-over";
             let error = CommandError::new(Kind::NotFound, message);
-            return Err(match &request.take_over {
+            Err(match &request.take_over {
                 Some(take_over) => error.about(take_over.reservation),
                 None => error,
-            });
+            })
         }
         Reserved::TakeOverElsewhere => {
             let message = "the reservation to take over has no address in common with these: \
                            correct the id, or end it with `muse coord release ID --force`";
-            return Err(CommandError::new(Kind::BadArgs, message));
+            Err(CommandError::new(Kind::BadArgs, message))
         }
-    };
-    Ok(Answer { report, warnings })
+    }
 }
 
 /// Checks the number of addresses, before any file is looked at.
@@ -216,12 +253,7 @@ pub(super) fn branch(repository: &Repository, warnings: &mut Vec<String>) -> Opt
 
 /// The answer to a request that was denied for these `conflicts`, of which there is one at least.
 pub(super) fn denied(conflicts: Vec<Conflict>, run: &RunId) -> ReserveReport {
-    let error = match conflicts.len() {
-        1 => describe(&conflicts[0]),
-        count => format!("{}; {} more in the way", describe(&conflicts[0]), count - 1),
-    };
-    let next = next(&conflicts, run);
-    ReserveReport::Denied(Denied { status: "conflict", conflicts, next, error })
+    ReserveReport::Refused(Refusal::denied(conflicts, run))
 }
 
 fn granted(grant: Grant, now: Timestamp) -> Granted {

@@ -3,7 +3,9 @@
 //! Each rule is a function over any engine and becomes one test for each of them, at the end of this file.
 //! Time comes from [`ManualClock`] alone; nothing sleeps.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::address::Address;
 use crate::archive::{Archived, BATCH_MAX, Bounds, Collected, Ending, Retention};
@@ -13,11 +15,13 @@ use crate::coordinator::{Coordinator, Filter};
 use crate::decide::{Conflict, Holder, Notice, Request, TakeOver};
 use crate::engine::file::FileEngine;
 use crate::engine::memory::MemoryEngine;
-use crate::engine::{Beat, Beaten, Engine, Grant, Listing, ReleaseRequest, Released, Reserved};
-use crate::id::{ReservationId, RunId, Token};
+use crate::engine::{Beat, Beaten, Engine, Grant, Listing, ReleaseRequest, Released, Reserved, Turn};
+use crate::id::{ReservationId, RunId, TicketNumber, Token};
 use crate::lease::{Lease, State};
 use crate::progress::Silent;
+use crate::queue::Cause;
 use crate::record::{Heartbeat, Mode, Operation, Supersession, TtlSeconds};
+use crate::waiting::Waited;
 
 use Mode::{Advisory, Exclusive, Shared};
 
@@ -1237,6 +1241,340 @@ fn the_audit_trail_is_limited_to_the_newest(bench: &Bench<impl Engine>) {
     assert_eq!(bench.logged(&query), [made[0]]);
 }
 
+// Waiting.
+
+/// A place in the queue: its ticket and its position.
+fn queued(turn: Turn) -> (TicketNumber, usize) {
+    match turn {
+        Turn::Queued { ticket, position, conflicts } => {
+            assert!(!conflicts.is_empty());
+            (ticket, position)
+        }
+        other => panic!("not queued: {other:?}"),
+    }
+}
+
+impl<E: Engine> Bench<E> {
+    fn take_turn(&self, run_id: &str, addresses: &[&str], ticket: Option<TicketNumber>) -> Turn {
+        self.coordinator.engine().take_turn(&request(run_id, addresses, Exclusive), ticket).unwrap()
+    }
+
+    /// Asks for `address` where somebody is in the way.
+    fn queue(&self, run_id: &str, address: &str) -> TicketNumber {
+        queued(self.take_turn(run_id, &[address], None)).0
+    }
+
+    /// The grant of somebody's turn.
+    fn turn_comes(&self, run_id: &str, address: &str, ticket: TicketNumber) -> Grant {
+        match self.take_turn(run_id, &[address], Some(ticket)) {
+            Turn::Answered(Reserved::Granted(grant)) => *grant,
+            other => panic!("not granted: {other:?}"),
+        }
+    }
+
+    fn tickets(&self) -> Vec<TicketNumber> {
+        let queue = self.coordinator.engine().tickets().unwrap();
+        assert!(queue.damaged.is_empty());
+        queue.tickets.iter().map(|ticket| ticket.ticket).collect()
+    }
+
+    fn keep(&self, ticket: TicketNumber, run_id: &str) -> bool {
+        self.coordinator.engine().keep_place(ticket, &run(run_id)).unwrap()
+    }
+}
+
+fn turns_come_in_the_order_of_tickets(bench: &Bench<impl Engine>) {
+    let holder = bench.hold("holder", &["a.py"]);
+    let alice = bench.queue("alice", "a.py");
+    let (bob, position) = queued(bench.take_turn("bob", &["a.py::f"], None));
+    assert!(bob > alice && position == 2);
+    assert_eq!(bench.tickets(), [alice, bob]);
+    bench.release(holder, "holder", false);
+
+    let Turn::Queued { ticket, position, conflicts } = bench.take_turn("bob", &["a.py::f"], Some(bob)) else {
+        panic!("bob was granted before alice")
+    };
+    assert_eq!((ticket, position), (bob, 2));
+    let waiter = conflicts[0].waiter().unwrap();
+    assert_eq!((conflicts.len(), waiter.ticket, &waiter.run_id), (1, alice, &run("alice")));
+    assert_eq!((conflicts[0].address.as_str(), conflicts[0].held_address.as_str()), ("a.py::f", "a.py"));
+    // Whoever does not wait comes after them too, and whoever wants something else does not.
+    assert_eq!(holders(&bench.conflicts(&request("carol", &["a.py"], Shared))), ["alice", "bob"]);
+    bench.hold("carol", &["b.py"]);
+
+    let grant = bench.turn_comes("alice", "a.py", alice);
+    assert_eq!(grant.lease.reservation.ticket, Some(alice));
+    assert_eq!(bench.show(id_of(&grant)), grant.lease);
+    assert_eq!(bench.tickets(), [bob]);
+    assert_eq!(queued(bench.take_turn("bob", &["a.py::f"], Some(bob))), (bob, 1));
+    bench.release(id_of(&grant), "alice", false);
+    assert!(token_of(&bench.turn_comes("bob", "a.py::f", bob)) > token_of(&grant));
+    assert!(bench.tickets().is_empty());
+}
+
+fn who_need_not_wait_draws_no_ticket(bench: &Bench<impl Engine>) {
+    let turn = bench.take_turn("alice", &["a.py"], None);
+    let Turn::Answered(Reserved::Granted(grant)) = turn else { panic!("{turn:?}") };
+    assert_eq!(grant.lease.reservation.ticket, None);
+    bench.queue("bob", "a.py");
+    // A renewal takes nothing that its run does not have.
+    let turn = bench.take_turn("alice", &["a.py"], None);
+    assert!(matches!(turn, Turn::Answered(Reserved::Granted(grant)) if grant.renewed));
+    assert!(bench.is_granted("carol", "a.py", Advisory));
+    assert_eq!(bench.tickets().len(), 1);
+}
+
+fn all_addresses_come_at_once(bench: &Bench<impl Engine>) {
+    let holder = bench.hold("holder", &["a.py"]);
+    let (alice, _) = queued(bench.take_turn("alice", &["a.py", "b.py"], None));
+    // What a waiter wants and nobody holds is its own as soon as the rest is free: nobody gets it before.
+    assert_eq!(queued(bench.take_turn("bob", &["b.py"], None)).1, 2);
+    assert_eq!(holders(&bench.conflicts(&request("carol", &["b.py"], Exclusive))), ["alice", "bob"]);
+    bench.release(holder, "holder", false);
+    let turn = bench.take_turn("alice", &["a.py", "b.py"], Some(alice));
+    assert!(matches!(turn, Turn::Answered(Reserved::Granted(_))));
+}
+
+fn shared_requests_do_not_pass_an_exclusive_waiter(bench: &Bench<impl Engine>) {
+    let reader = bench.grant(&request("reader", &["a.py"], Shared));
+    let writer = bench.queue("writer", "a.py");
+    let late = request("late", &["a.py"], Shared);
+    assert_eq!(holders(&bench.conflicts(&late)), ["writer"]);
+    let (late_ticket, position) = queued(bench.coordinator.engine().take_turn(&late, None).unwrap());
+    assert_eq!(position, 2);
+    // Two that could hold together pass each other.
+    let third = request("third", &["a.py"], Shared);
+    let (_, position) = queued(bench.coordinator.engine().take_turn(&third, None).unwrap());
+    assert_eq!(position, 2, "only the writer is in its way");
+    bench.release(id_of(&reader), "reader", false);
+    let writer = bench.turn_comes("writer", "a.py", writer);
+    bench.release(id_of(&writer), "writer", false);
+    let turn = bench.coordinator.engine().take_turn(&third, None).unwrap();
+    assert!(matches!(turn, Turn::Answered(Reserved::Granted(_))), "{late_ticket} is shared as well");
+}
+
+fn a_ticket_that_is_not_renewed_counts_for_fifteen_seconds(bench: &Bench<impl Engine>) {
+    let holder = bench.hold("holder", &["a.py"]);
+    let alice = bench.queue("alice", "a.py");
+    let bob = bench.queue("bob", "a.py");
+    bench.release(holder, "holder", false);
+    bench.clock.advance_seconds(14);
+    assert!(bench.keep(bob, "bob"));
+    assert!(!bench.is_granted("carol", "a.py", Exclusive));
+    bench.clock.advance_microseconds(999_999);
+    assert_eq!(queued(bench.take_turn("bob", &["a.py"], Some(bob))).1, 2);
+    bench.clock.advance_microseconds(1);
+    assert_eq!(bench.tickets(), [bob]);
+    assert_eq!(holders(&bench.conflicts(&request("carol", &["a.py"], Exclusive))), ["bob"]);
+    // It woke up too late, and queues again at the back.
+    assert!(!bench.keep(alice, "alice"));
+    assert_eq!(bench.take_turn("alice", &["a.py"], Some(alice)), Turn::PlaceLost);
+    let (again, position) = queued(bench.take_turn("alice", &["a.py"], None));
+    assert!(again > bob && position == 2);
+    bench.turn_comes("bob", "a.py", bob);
+}
+
+fn a_renewed_ticket_keeps_its_place(bench: &Bench<impl Engine>) {
+    bench.hold("holder", &["a.py"]);
+    let alice = bench.queue("alice", "a.py");
+    for _ in 0..20 {
+        bench.clock.advance_seconds(5);
+        assert!(bench.keep(alice, "alice"));
+    }
+    let queue = bench.coordinator.engine().tickets().unwrap();
+    assert_eq!((queue.tickets[0].created_at, queue.tickets[0].expires_at), (at(0), at(115)));
+    bench.turn_comes("alice", "a.py", alice);
+}
+
+fn only_its_own_run_keeps_and_leaves_a_place(bench: &Bench<impl Engine>) {
+    bench.hold("holder", &["a.py"]);
+    let alice = bench.queue("alice", "a.py");
+    let engine = bench.coordinator.engine();
+    assert!(!bench.keep(alice, "bob"));
+    assert_eq!(bench.take_turn("bob", &["a.py"], Some(alice)), Turn::PlaceLost);
+    engine.leave(alice, &run("bob")).unwrap();
+    assert_eq!(bench.tickets(), [alice]);
+    engine.leave(alice, &run("alice")).unwrap();
+    engine.leave(alice, &run("alice")).unwrap();
+    assert!(bench.tickets().is_empty() && !bench.keep(alice, "alice"));
+    assert_eq!(bench.take_turn("alice", &["a.py"], Some(alice)), Turn::PlaceLost);
+}
+
+fn tickets_rise_whatever_the_clock_does(bench: &Bench<impl Engine>) {
+    let holder = bench.grant(&request("holder", &["a.py"], Exclusive));
+    bench.clock.advance_seconds(-10);
+    let first = bench.queue("alice", "a.py");
+    assert_eq!(first.get(), token_of(&holder) + 1);
+    bench.clock.advance_seconds(-3600);
+    let second = bench.queue("bob", "a.py");
+    assert_eq!(second.get(), first.get() + 1);
+    // Whose process died when the clock was set back counts no longer than others.
+    assert_eq!(bench.tickets(), [second]);
+    assert!(bench.keep(first, "alice"));
+    assert_eq!(bench.tickets(), [first, second]);
+}
+
+fn what_is_long_dead_is_forgotten(bench: &Bench<impl Engine>) {
+    bench.hold("holder", &["a.py"]);
+    let dead = bench.queue("alice", "a.py");
+    bench.clock.advance_seconds(200);
+    bench.hold("holder", &["a.py", "b.py"]);
+    bench.clock.advance_seconds(-200);
+    assert!(!bench.tickets().contains(&dead));
+}
+
+fn a_take_over_neither_waits_nor_gives_way(bench: &Bench<impl Engine>) {
+    let holder = bench.hold("holder", &["a.py"]);
+    let other = bench.hold("other", &["b.py"]);
+    bench.queue("alice", "a.py");
+    let order = |addresses: &[&str]| {
+        let order = taking_over(request("boss", addresses, Exclusive), holder);
+        bench.coordinator.engine().take_turn(&order, None).unwrap()
+    };
+    let denied = order(&["a.py", "b.py"]);
+    let Turn::Answered(Reserved::Denied { conflicts }) = denied else { panic!("{denied:?}") };
+    assert_eq!(held(&conflicts[0]).reservation_id, other);
+    assert!(matches!(order(&["a.py"]), Turn::Answered(Reserved::Granted(_))));
+    // What there is nothing of any more to take over is a plain request.
+    bench.release(other, "other", false);
+    let void = taking_over(request("boss", &["a.py::f"], Exclusive), other);
+    assert!(!matches!(bench.reserve(&void), Reserved::Granted(_)));
+    assert_eq!(bench.tickets().len(), 1);
+}
+
+fn a_wait_that_would_never_end_is_refused(bench: &Bench<impl Engine>) {
+    let a = bench.hold("alice", &["a.py"]);
+    bench.hold("bob", &["b.py"]);
+    let alice = bench.queue("alice", "b.py");
+    let turn = bench.take_turn("bob", &["a.py", "c.py"], None);
+    let Turn::Deadlock { cycle } = turn else { panic!("{turn:?}") };
+    let runs: Vec<&str> = cycle.iter().map(|wait| wait.run_id.as_str()).collect();
+    assert_eq!(runs, ["bob", "alice"]);
+    assert_eq!(cycle[0].cause, Cause::ReservationId(a));
+    assert_eq!(bench.tickets(), [alice], "nothing was written");
+    // Others may wait for either.
+    bench.queue("carol", "a.py");
+    bench.queue("carol", "b.py");
+}
+
+fn a_ring_of_three_is_refused(bench: &Bench<impl Engine>) {
+    for (holder, address) in [("alice", "a.py"), ("bob", "b.py"), ("carol", "c.py")] {
+        bench.hold(holder, &[address]);
+    }
+    bench.queue("alice", "b.py");
+    bench.queue("bob", "c.py");
+    let turn = bench.take_turn("carol", &["a.py"], None);
+    assert!(matches!(&turn, Turn::Deadlock { cycle } if cycle.len() == 3), "{turn:?}");
+}
+
+fn of_a_circle_that_closes_later_the_latest_gives_up(bench: &Bench<impl Engine>) {
+    bench.hold("alice", &["a.py"]);
+    let carols = bench.hold("carol", &["c.py"]);
+    let bob = bench.queue("bob", "a.py");
+    let alice = bench.queue("alice", "c.py");
+    let order = taking_over(request("bob", &["c.py"], Exclusive), carols);
+    bench.grant(&order);
+    let first = bench.take_turn("bob", &["a.py"], Some(bob));
+    assert!(matches!(first, Turn::Queued { .. }), "{first:?}");
+    let second = bench.take_turn("alice", &["c.py"], Some(alice));
+    assert!(matches!(second, Turn::Deadlock { .. }), "{second:?}");
+}
+
+fn who_is_in_the_way_is_looked_at_alone(bench: &Bench<impl Engine>) {
+    let holder = bench.hold("holder", &["a.py"]);
+    let alice = bench.queue("alice", "a.py");
+    let conflicts = bench.conflicts(&request("bob", &["a.py"], Exclusive));
+    let until = |conflict: &Conflict| bench.coordinator.engine().stands_until(conflict).unwrap();
+    assert_eq!((until(&conflicts[0]), until(&conflicts[1])), (Some(at(60)), Some(at(15))));
+    bench.extend(holder, "holder", 90);
+    assert_eq!(until(&conflicts[0]), Some(at(90)));
+    bench.clock.advance_seconds(15);
+    assert_eq!(until(&conflicts[1]), None);
+    bench.coordinator.engine().leave(alice, &run("alice")).unwrap();
+    assert_eq!(until(&conflicts[1]), None);
+    bench.clock.advance_seconds(75);
+    assert_eq!(until(&conflicts[0]), None);
+    bench.extend(holder, "holder", 60);
+    assert_eq!(until(&conflicts[0]), Some(at(150)));
+    bench.release(holder, "holder", false);
+    assert_eq!(until(&conflicts[0]), None);
+}
+
+/// A patience that no test comes to the end of.
+const LONG: Duration = Duration::from_secs(600);
+
+fn a_waiter_is_granted_when_the_holder_releases(bench: &Bench<impl Engine + Sync>) {
+    let holder = bench.hold("holder", &["a.py"]);
+    let mut positions = Vec::new();
+    let waited = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while bench.tickets().is_empty() {
+                std::thread::yield_now();
+            }
+            bench.release(holder, "holder", false);
+        });
+        let wanted = request("alice", &["a.py"], Exclusive);
+        bench.coordinator.reserve_waiting(&wanted, LONG, None, |position, conflicts| {
+            positions.push((position, conflicts[0].run_id().clone()));
+        })
+    });
+    let waited = waited.unwrap();
+    let Waited::Answered(Reserved::Granted(grant)) = waited else { panic!("{waited:?}") };
+    assert!(grant.lease.reservation.ticket.is_some());
+    assert_eq!(positions, [(1, run("holder"))]);
+    assert!(bench.tickets().is_empty());
+}
+
+fn a_waiter_gives_up_and_leaves_nothing(bench: &Bench<impl Engine>) {
+    bench.hold("holder", &["a.py"]);
+    bench.queue("first", "a.py");
+    let wanted = request("alice", &["a.py"], Exclusive);
+    let wait = |patience| bench.coordinator.reserve_waiting(&wanted, patience, None, |_, _| {}).unwrap();
+    let waited = wait(Duration::from_millis(20));
+    let Waited::GaveUp { position, conflicts } = waited else { panic!("{waited:?}") };
+    assert_eq!((position, holders(&conflicts)), (2, vec!["holder", "first"]));
+    assert_eq!(bench.tickets().len(), 1);
+    // Without patience it is a plain request.
+    assert!(matches!(wait(Duration::ZERO), Waited::Answered(Reserved::Denied { .. })));
+}
+
+fn an_interrupted_waiter_leaves_nothing(bench: &Bench<impl Engine>) {
+    bench.hold("holder", &["a.py"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    let wanted = request("alice", &["a.py"], Exclusive);
+    // What is closed can be read.
+    let mut writer = Some(writer);
+    let waited = bench
+        .coordinator
+        .reserve_waiting(&wanted, LONG, Some(reader.as_fd()), |_, _| drop(writer.take()))
+        .unwrap();
+    assert_eq!(waited, Waited::Interrupted);
+    assert!(bench.tickets().is_empty());
+}
+
+fn a_waiter_in_a_circle_leaves_nothing(bench: &Bench<impl Engine>) {
+    bench.hold("alice", &["a.py"]);
+    bench.hold("bob", &["b.py"]);
+    bench.queue("bob", "a.py");
+    let wanted = request("alice", &["b.py"], Exclusive);
+    let waited = bench.coordinator.reserve_waiting(&wanted, LONG, None, |_, _| {}).unwrap();
+    assert!(matches!(waited, Waited::Deadlock { cycle } if cycle.len() == 2));
+    assert_eq!(bench.tickets().len(), 1);
+}
+
+fn a_waiter_whose_place_is_lost_queues_again(bench: &Bench<impl Engine>) {
+    let holder = bench.hold("holder", &["a.py"]);
+    let wanted = request("alice", &["a.py"], Exclusive);
+    let waited = bench.coordinator.reserve_waiting(&wanted, LONG, None, |_, _| {
+        // As if its process had been stopped until its ticket had lapsed, and the holder had left meanwhile.
+        bench.clock.advance_seconds(20);
+        bench.queue("bob", "a.py");
+        bench.clock.advance_seconds(20);
+        bench.release(holder, "holder", false);
+    });
+    assert!(matches!(waited.unwrap(), Waited::Answered(Reserved::Granted(_))));
+}
+
 /// Makes one test of each rule for each engine. A rule that is missing here is dead code, which does not
 /// compile.
 macro_rules! conformance {
@@ -1316,4 +1654,23 @@ conformance! {
     the_audit_trail_tells_live_and_archived,
     the_audit_trail_filters,
     the_audit_trail_is_limited_to_the_newest,
+    turns_come_in_the_order_of_tickets,
+    who_need_not_wait_draws_no_ticket,
+    all_addresses_come_at_once,
+    shared_requests_do_not_pass_an_exclusive_waiter,
+    a_ticket_that_is_not_renewed_counts_for_fifteen_seconds,
+    a_renewed_ticket_keeps_its_place,
+    only_its_own_run_keeps_and_leaves_a_place,
+    tickets_rise_whatever_the_clock_does,
+    what_is_long_dead_is_forgotten,
+    a_take_over_neither_waits_nor_gives_way,
+    a_wait_that_would_never_end_is_refused,
+    a_ring_of_three_is_refused,
+    of_a_circle_that_closes_later_the_latest_gives_up,
+    who_is_in_the_way_is_looked_at_alone,
+    a_waiter_is_granted_when_the_holder_releases,
+    a_waiter_gives_up_and_leaves_nothing,
+    an_interrupted_waiter_leaves_nothing,
+    a_waiter_in_a_circle_leaves_nothing,
+    a_waiter_whose_place_is_lost_queues_again,
 }

@@ -183,16 +183,15 @@ impl<C: Clock> Engine for MemoryEngine<C> {
             if let Some(cycle) = deadlock(request, &candidates, &ahead, now) {
                 return Ok(Turn::Deadlock { cycle });
             }
-            let ticket = match ticket {
-                Some(ticket) => ticket,
-                None => {
-                    let greatest = contents.tickets.last_key_value().map(|(number, _)| *number);
-                    let clock = now.milliseconds_since_1970();
-                    let number = TicketNumber::next(contents.last_token, greatest, clock)
-                        .ok_or_else(|| EngineError::TokensExhausted { path: PathBuf::from("memory") })?;
-                    contents.tickets.insert(number, Ticket::new(number, request, now));
-                    number
-                }
+            let ticket = if let Some(ticket) = ticket {
+                ticket
+            } else {
+                let greatest = contents.tickets.last_key_value().map(|(number, _)| *number);
+                let clock = now.milliseconds_since_1970();
+                let number = TicketNumber::next(contents.last_token, greatest, clock)
+                    .ok_or_else(|| EngineError::TokensExhausted { path: PathBuf::from("memory") })?;
+                contents.tickets.insert(number, Ticket::new(number, request, now));
+                number
             };
             Ok(Turn::Queued { ticket, position: position(&conflicts), conflicts })
         })?;

@@ -48,8 +48,10 @@ mod notified {
     const REMOVED: WatchFlags = WatchFlags::DELETE.union(WatchFlags::MOVED_FROM);
 
     /// What tells that a watched folder is not the store's any more.
-    const GONE: ReadFlags =
-        ReadFlags::DELETE_SELF.union(ReadFlags::MOVE_SELF).union(ReadFlags::IGNORED).union(ReadFlags::UNMOUNT);
+    const GONE: ReadFlags = ReadFlags::DELETE_SELF
+        .union(ReadFlags::MOVE_SELF)
+        .union(ReadFlags::IGNORED)
+        .union(ReadFlags::UNMOUNT);
 
     /// An inotify descriptor that watches the folders.
     #[derive(Debug)]

@@ -136,13 +136,11 @@ pub(super) fn draw(store: &Store, request: &Request, now: Timestamp) -> Result<T
     let folder = folder(store)?.ok_or_else(gone)?;
     let mut greatest = None;
     folder.for_each_entry(|name, _| greatest = greatest.max(number_of(name)))?;
-    let number =
-        TicketNumber::next(Some(tokens::last(store)?), greatest, now.milliseconds_since_1970()).ok_or_else(
-            || EngineError::Misplaced {
-                path: folder.path_of(&greatest.map(ticket_name).unwrap_or_default()),
-                detail: "its number is the last possible one",
-            },
-        )?;
+    let number = TicketNumber::next(Some(tokens::last(store)?), greatest, now.milliseconds_since_1970())
+        .ok_or_else(|| EngineError::Misplaced {
+            path: folder.path_of(&greatest.map(ticket_name).unwrap_or_default()),
+            detail: "its number is the last possible one",
+        })?;
     let ticket = Ticket::new(number, request, now);
     write(store, &folder, &ticket)?;
     Ok(ticket)
@@ -151,7 +149,8 @@ pub(super) fn draw(store: &Store, request: &Request, now: Timestamp) -> Result<T
 fn write(store: &Store, folder: &Folder, ticket: &Ticket) -> Result<(), EngineError> {
     let name = ticket_name(ticket.ticket);
     let bytes = to_file_bytes(ticket).map_err(|source| folder.damaged(&name, source))?;
-    Staged::write(store, temporary_name(ticket.ticket), &bytes, Durability::Process)?.publish_over(folder, &name)
+    Staged::write(store, temporary_name(ticket.ticket), &bytes, Durability::Process)?
+        .publish_over(folder, &name)
 }
 
 fn temporary_name(number: TicketNumber) -> String {
@@ -159,7 +158,12 @@ fn temporary_name(number: TicketNumber) -> String {
 }
 
 /// The ticket of this number if it is that of `run` and has not lapsed: what cannot be read is nobody's place.
-fn place(folder: &Folder, number: TicketNumber, run: &RunId, now: Timestamp) -> Result<Option<Ticket>, EngineError> {
+fn place(
+    folder: &Folder,
+    number: TicketNumber,
+    run: &RunId,
+    now: Timestamp,
+) -> Result<Option<Ticket>, EngineError> {
     match read(folder, number) {
         Ok(ticket) => Ok(ticket.filter(|ticket| ticket.run_id == *run && !ticket.has_lapsed(now))),
         Err(EngineError::Damaged { .. } | EngineError::Misplaced { .. }) => Ok(None),
@@ -192,7 +196,9 @@ pub(super) fn keep_place(
     match write(store, &folder, &ticket.renewed(now)) {
         Ok(()) => Ok(true),
         // Somebody took the ticket's temporary file for a dead process's: then its place was lost before.
-        Err(EngineError::Unwritable { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(EngineError::Unwritable { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            Ok(false)
+        }
         Err(error) => Err(error),
     }
 }
