@@ -13,7 +13,7 @@ mod support;
 use support::{ABSENT, Site, names};
 
 /// Every command, and the file of its snapshot.
-const COMMANDS: [(&[&str], &str); 12] = [
+const COMMANDS: [(&[&str], &str); 14] = [
     (&[], "muse"),
     (&["init"], "muse-init"),
     (&["coord"], "muse-coord"),
@@ -22,6 +22,8 @@ const COMMANDS: [(&[&str], &str); 12] = [
     (&["coord", "release"], "muse-coord-release"),
     (&["coord", "list"], "muse-coord-list"),
     (&["coord", "show"], "muse-coord-show"),
+    (&["coord", "log"], "muse-coord-log"),
+    (&["coord", "gc"], "muse-coord-gc"),
     (&["coord", "guide"], "muse-coord-guide"),
     (&["demo"], "muse-demo"),
     (&["completions"], "muse-completions"),

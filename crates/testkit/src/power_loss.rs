@@ -77,7 +77,8 @@ pub struct PowerReport {
 /// Traces `operation` once and imagines a power loss after each of its calls and at its answer.
 pub fn lose_power_everywhere(muse: &Muse, operation: Operation) -> PowerReport {
     let ready = Ready::make(muse, operation);
-    let top = ready.scratch.path().canonicalize().expect("the scratch folder is there");
+    let scratch = ready.scratch.copy();
+    let top = scratch.path().canonicalize().expect("the scratch folder is there");
     let mut model = Model::of(&top);
     let traced = trace(muse, &top, &ready.arguments);
     assert!(traced.answer.is_ok(), "{operation:?}: {}", traced.answer.brief());
