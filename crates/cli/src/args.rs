@@ -173,7 +173,7 @@ pub(crate) struct ReleaseArgs {
     pub(crate) force: bool,
 }
 
-/// Show what is reserved, soonest expiry first.
+/// Show what is reserved, soonest expiry first, and who waits, in their order.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -348,7 +348,7 @@ fn arguments_that_are_not_utf8_are_told() {
         .json();
     assert!(answer.is_failure(1, "bad_args", None).contains("--reason"));
     let answer = site.coord(&["list", "--branch"]).arg(not_utf8()).json();
-    answer.is_json(0, &[], &object! { "status": "ok", "count": 0, "reservations": Vec::<&str>::new() });
+    answer.is_json(0, &[], &object! { "status": "ok", "count": 0, "reservations": Vec::<&str>::new(), "waiting": Vec::<&str>::new() });
 }
 
 #[test]

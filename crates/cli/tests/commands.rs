@@ -984,7 +984,9 @@ impl<'a> Row<'a> {
 }
 
 fn listed(rows: &[Json]) -> Json {
-    object! { "status": "ok", "count": rows.len(), "reservations": *rows }
+    object! {
+        "status": "ok", "count": rows.len(), "reservations": *rows, "waiting": Vec::<&str>::new(),
+    }
 }
 
 #[test]

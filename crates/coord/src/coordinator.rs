@@ -8,6 +8,7 @@ use crate::engine::{Beat, Beaten, Engine, EngineError, Listing, ReleaseRequest, 
 use crate::id::{ReservationId, RunId};
 use crate::lease::{Lease, State};
 use crate::progress::Progress;
+use crate::queue::Queue;
 use crate::record::{Reservation, TtlSeconds};
 
 /// Which reservations a listing shows.
@@ -26,12 +27,13 @@ pub struct Filter {
 impl Filter {
     fn shows(&self, lease: &Lease) -> bool {
         let reservation = &lease.reservation;
-        self.run.as_ref().is_none_or(|run| *run == reservation.run_id)
-            && self.branch.as_ref().is_none_or(|branch| reservation.branch.as_ref() == Some(branch))
-            && self
-                .address
-                .as_ref()
-                .is_none_or(|address| reservation.addresses.iter().any(|held| held.overlaps(address)))
+        self.fits(&reservation.run_id, reservation.branch.as_ref(), &reservation.addresses)
+    }
+
+    fn fits(&self, run: &RunId, branch: Option<&String>, addresses: &[Address]) -> bool {
+        self.run.as_ref().is_none_or(|wanted| wanted == run)
+            && self.branch.as_ref().is_none_or(|wanted| branch == Some(wanted))
+            && self.address.as_ref().is_none_or(|wanted| addresses.iter().any(|its| its.overlaps(wanted)))
     }
 }
 
@@ -141,6 +143,17 @@ impl<E: Engine> Coordinator<E> {
             .retain(|lease| (filter.all || lease.state(now) == State::Active) && filter.shows(lease));
         listing.leases.sort_by_key(|lease| (lease.effective_expiry(), lease.reservation.token));
         Ok(listing)
+    }
+
+    /// The tickets of those who wait that `filter` shows, in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] when the store cannot be read at all.
+    pub fn queue(&self, filter: &Filter) -> Result<Queue, EngineError> {
+        let mut queue = self.engine.tickets()?;
+        queue.tickets.retain(|ticket| filter.fits(&ticket.run_id, ticket.branch.as_ref(), &ticket.addresses));
+        Ok(queue)
     }
 
     /// See [`Engine::find`].

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use muse_coord::{Clock as _, SystemClock, Timestamp};
+pub use rustix::process::Signal;
 use serde_json::Value;
 
 /// When a process counts as hanging. Every wait inside muse ends after ten seconds.
@@ -162,7 +163,7 @@ impl Drop for Running {
         }
         // A tracer that is killed leaves what it traces behind, stopped perhaps: that goes first.
         for pid in children(self.child.id()) {
-            signal(pid, rustix::process::Signal::KILL);
+            signal(pid, Signal::KILL);
         }
         self.child.kill().unwrap_or_default();
         self.child.wait().map(drop).unwrap_or_default();
@@ -176,7 +177,7 @@ pub(crate) fn children(parent: u32) -> Vec<u32> {
 }
 
 /// Sends a signal to a process of ours; one that has ended meanwhile is no error.
-pub fn signal(pid: u32, signal: rustix::process::Signal) {
+pub fn signal(pid: u32, signal: Signal) {
     let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).expect("a process id");
     rustix::process::kill_process(pid, signal).unwrap_or_default();
 }

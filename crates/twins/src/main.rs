@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         "Supersession" => Safeguard::Supersession,
         "ArchiveFirst" => Safeguard::ArchiveFirst,
         "TornLine" => Safeguard::TornLine,
+        "Queue" => Safeguard::Queue,
         other => {
             eprintln!("{WITHOUT_VARIABLE} names no protection: `{other}`");
             return ExitCode::FAILURE;

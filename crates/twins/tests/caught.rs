@@ -12,6 +12,7 @@ use muse_testkit::pauses::{
 };
 use muse_testkit::power_loss::lose_power_everywhere;
 use muse_testkit::races::{KINDS, race};
+use muse_testkit::waiting::queue;
 use muse_testkit::{Muse, assert_caught};
 
 fn without(safeguard: &'static str) -> Muse {
@@ -99,4 +100,11 @@ fn kills_notice_a_torn_line_that_is_not_cut_off() {
 #[test]
 fn pauses_notice_a_collection_without_the_record_lock() {
     assert_caught!(stopped_heartbeat_and_collection(&without("RecordLock")), "extended, and archived");
+}
+
+#[test]
+fn queues_notice_tickets_that_nobody_gives_way_to() {
+    let report = queue(&without("Queue"), None);
+    assert!(report.overtakes > 0);
+    assert_caught!(report.violations, "overtakes");
 }

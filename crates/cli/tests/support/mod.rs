@@ -30,8 +30,8 @@ pub(crate) const ABSENT: &str = "sha256:0123456789abcdef0123456789abcdef01234567
 pub(crate) const HOUR: &str = "3630";
 
 /// The folders of a store.
-pub(crate) const ROOMS: [&str; 7] =
-    ["reservations", "heartbeats", "releases", "superseded", "intents", "archive", "tmp"];
+pub(crate) const ROOMS: [&str; 8] =
+    ["reservations", "heartbeats", "releases", "superseded", "waiting", "intents", "archive", "tmp"];
 
 /// A folder that is deleted at the end of the test.
 pub(crate) struct Site {

@@ -1501,12 +1501,12 @@ fn who_is_in_the_way_is_looked_at_alone(bench: &Bench<impl Engine>) {
 }
 
 /// A patience that no test comes to the end of.
-const LONG: Duration = Duration::from_secs(600);
+const LONG: Duration = Duration::from_mins(10);
 
 fn a_waiter_is_granted_when_the_holder_releases(bench: &Bench<impl Engine + Sync>) {
     let holder = bench.hold("holder", &["a.py"]);
     let mut positions = Vec::new();
-    let waited = std::thread::scope(|scope| {
+    let outcome = std::thread::scope(|scope| {
         scope.spawn(|| {
             while bench.tickets().is_empty() {
                 std::thread::yield_now();
@@ -1518,8 +1518,8 @@ fn a_waiter_is_granted_when_the_holder_releases(bench: &Bench<impl Engine + Sync
             positions.push((position, conflicts[0].run_id().clone()));
         })
     });
-    let waited = waited.unwrap();
-    let Waited::Answered(Reserved::Granted(grant)) = waited else { panic!("{waited:?}") };
+    let outcome = outcome.unwrap();
+    let Waited::Answered(Reserved::Granted(grant)) = outcome else { panic!("{outcome:?}") };
     assert!(grant.lease.reservation.ticket.is_some());
     assert_eq!(positions, [(1, run("holder"))]);
     assert!(bench.tickets().is_empty());
@@ -1530,8 +1530,8 @@ fn a_waiter_gives_up_and_leaves_nothing(bench: &Bench<impl Engine>) {
     bench.queue("first", "a.py");
     let wanted = request("alice", &["a.py"], Exclusive);
     let wait = |patience| bench.coordinator.reserve_waiting(&wanted, patience, None, |_, _| {}).unwrap();
-    let waited = wait(Duration::from_millis(20));
-    let Waited::GaveUp { position, conflicts } = waited else { panic!("{waited:?}") };
+    let outcome = wait(Duration::from_millis(20));
+    let Waited::GaveUp { position, conflicts } = outcome else { panic!("{outcome:?}") };
     assert_eq!((position, holders(&conflicts)), (2, vec!["holder", "first"]));
     assert_eq!(bench.tickets().len(), 1);
     // Without patience it is a plain request.
@@ -1544,11 +1544,11 @@ fn an_interrupted_waiter_leaves_nothing(bench: &Bench<impl Engine>) {
     let wanted = request("alice", &["a.py"], Exclusive);
     // What is closed can be read.
     let mut writer = Some(writer);
-    let waited = bench
+    let outcome = bench
         .coordinator
         .reserve_waiting(&wanted, LONG, Some(reader.as_fd()), |_, _| drop(writer.take()))
         .unwrap();
-    assert_eq!(waited, Waited::Interrupted);
+    assert_eq!(outcome, Waited::Interrupted);
     assert!(bench.tickets().is_empty());
 }
 
@@ -1557,22 +1557,22 @@ fn a_waiter_in_a_circle_leaves_nothing(bench: &Bench<impl Engine>) {
     bench.hold("bob", &["b.py"]);
     bench.queue("bob", "a.py");
     let wanted = request("alice", &["b.py"], Exclusive);
-    let waited = bench.coordinator.reserve_waiting(&wanted, LONG, None, |_, _| {}).unwrap();
-    assert!(matches!(waited, Waited::Deadlock { cycle } if cycle.len() == 2));
+    let outcome = bench.coordinator.reserve_waiting(&wanted, LONG, None, |_, _| {}).unwrap();
+    assert!(matches!(outcome, Waited::Deadlock { cycle } if cycle.len() == 2));
     assert_eq!(bench.tickets().len(), 1);
 }
 
 fn a_waiter_whose_place_is_lost_queues_again(bench: &Bench<impl Engine>) {
     let holder = bench.hold("holder", &["a.py"]);
     let wanted = request("alice", &["a.py"], Exclusive);
-    let waited = bench.coordinator.reserve_waiting(&wanted, LONG, None, |_, _| {
+    let outcome = bench.coordinator.reserve_waiting(&wanted, LONG, None, |_, _| {
         // As if its process had been stopped until its ticket had lapsed, and the holder had left meanwhile.
         bench.clock.advance_seconds(20);
         bench.queue("bob", "a.py");
         bench.clock.advance_seconds(20);
         bench.release(holder, "holder", false);
     });
-    assert!(matches!(waited.unwrap(), Waited::Answered(Reserved::Granted(_))));
+    assert!(matches!(outcome.unwrap(), Waited::Answered(Reserved::Granted(_))));
 }
 
 /// Makes one test of each rule for each engine. A rule that is missing here is dead code, which does not

@@ -605,7 +605,7 @@ fn tickets_ahead(
     ticket: Option<TicketNumber>,
     now: Timestamp,
 ) -> Result<Vec<Ticket>, EngineError> {
-    if request.mode == Mode::Advisory {
+    if request.mode == Mode::Advisory || !store.root.safeguards().keep(Safeguard::Queue) {
         return Ok(Vec::new());
     }
     let mut ahead = waiting::respected(store, now)?;

@@ -28,6 +28,8 @@ pub enum Safeguard {
     ArchiveFirst,
     /// A line that was half written is cut off before the next one is appended.
     TornLine,
+    /// Whoever comes later gives way to whoever waits.
+    Queue,
 }
 
 impl Safeguards {
