@@ -17,6 +17,7 @@ mod exit;
 mod output;
 mod progress;
 mod report;
+mod screen;
 mod wait;
 
 /// Runs the command that the process's arguments name, and returns its exit code.
