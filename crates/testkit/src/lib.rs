@@ -24,6 +24,7 @@ pub mod history;
 pub mod process;
 pub mod races;
 pub mod scratch;
+pub mod tmux;
 pub mod waiting;
 
 #[cfg(target_os = "linux")]

@@ -22,6 +22,9 @@ const VERY_LITTLE: f64 = 0.2;
 /// From this height on there is room for what happened last.
 const EVENTS_FROM_HEIGHT: u16 = 12;
 
+/// How wide the names of details are: 80 cells without them hold a reservation's id whole.
+const LABEL_WIDTH: u16 = 9;
+
 /// What the keys do, as `?` shows it.
 const KEYS: [(&str, &str); 9] = [
     ("up, down, k, j", "the holder before, the next one"),
@@ -285,20 +288,27 @@ impl View {
         };
         let first = self.scrolled.min(lines.len().saturating_sub(usize::from(area.height)));
         for (row, (name, value)) in (0..area.height).zip(lines.drain(..).skip(first)) {
-            put(buffer, area, row, (1, 12), name, Style::new().add_modifier(Modifier::BOLD));
-            put(buffer, area, row, (14, area.width.saturating_sub(14)), &value, Style::new());
+            put(buffer, area, row, (0, LABEL_WIDTH - 1), name, Style::new().add_modifier(Modifier::BOLD));
+            put(
+                buffer,
+                area,
+                row,
+                (LABEL_WIDTH, area.width.saturating_sub(LABEL_WIDTH)),
+                &value,
+                Style::new(),
+            );
         }
     }
 
     fn details(&self, lease: &Lease) -> Vec<(&'static str, String)> {
         let reservation = &lease.reservation;
         let mut lines = vec![
-            ("reservation", reservation.reservation_id.to_string()),
+            ("id", reservation.reservation_id.to_string()),
             ("state", lease.state(self.now).as_str().to_owned()),
             ("run", reservation.run_id.to_string()),
             ("branch", reservation.branch.clone().unwrap_or_else(|| "-".to_owned())),
             ("mode", reservation.mode.as_str().to_owned()),
-            ("operation", reservation.operation.map_or("-", Operation::as_str).to_owned()),
+            ("op", reservation.operation.map_or("-", Operation::as_str).to_owned()),
             ("token", reservation.token.to_string()),
         ];
         let granted = format!(
@@ -312,10 +322,7 @@ impl View {
         lines.push(("expires", format!("{:#}  {} {}", lease.effective_expiry(), left.bar(20), left.text())));
         if let Some(heartbeat) = &lease.heartbeat {
             let ago = duration(self.now.seconds_since(heartbeat.last_beat_at));
-            lines.push((
-                "heartbeat",
-                format!("{:#}, {ago} ago, by {}", heartbeat.last_beat_at, heartbeat.run_id),
-            ));
+            lines.push(("beat", format!("{:#}, {ago} ago, by {}", heartbeat.last_beat_at, heartbeat.run_id)));
         }
         if let Some(ticket) = reservation.ticket {
             lines.push(("ticket", ticket.to_string()));
