@@ -247,14 +247,14 @@ pub(crate) struct LogArgs {
 ///
 /// In a terminal a full screen: who holds what and for how much longer, who waits for it, what happened last; `?` shows
 /// the keys, `q` ends it. Elsewhere one line for each event as it occurs, with --json one JSON object a line: granted,
-/// heartbeat, released, lapsed, revived, waiting, gave_up, archived. Never repeats or skips a granted or released one.
+/// heartbeat, released, lapsed, revived, waiting, `gave_up`, archived. Never repeats or skips a granted or released one.
 /// Ends when its reader does, or by a signal.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   muse coord watch
   muse coord watch --address src/billing.py
-  muse coord watch --since 1h | cat          # what has happened in the last hour, and what happens now
+  muse coord watch --since 1h | cat  # the last hour first
   muse coord watch --json | jq -c 'select(.event == \"released\") | .addresses'")]
 pub(crate) struct WatchArgs {
     /// Only what this run holds or waits for.

@@ -53,10 +53,7 @@ impl Stream {
     fn events(&self) -> Vec<Value> {
         let text = fs::read_to_string(&self.lines).unwrap();
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        whole
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
-            .collect()
+        whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     fn words(&self) -> Vec<String> {
@@ -85,6 +82,40 @@ impl Drop for Stream {
     fn drop(&mut self) {
         self.child.kill().unwrap_or_default();
         self.child.wait().map(drop).unwrap_or_default();
+    }
+}
+
+/// Every event has the keys of all, and those of its kind.
+fn have_their_keys(events: &[Value]) {
+    let keys = |event: &Value| event.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
+    for event in events {
+        assert_eq!(event["schema"], 1);
+        assert!(event["time"].is_string() && event["addresses"].is_array(), "{event}");
+        assert_eq!(event["token"].is_null(), event["reservation_id"].is_null(), "{event}");
+    }
+    let common = "schema event time run_id reservation_id addresses token";
+    let sorted = |keys: &str| {
+        let mut keys: Vec<String> = keys.split(' ').map(str::to_owned).collect();
+        keys.sort();
+        keys.join(" ")
+    };
+    for (position, own) in [
+        (1, "branch mode operation ttl_seconds expires_at"),
+        (2, "by expires_at"),
+        (3, "ticket branch mode operation"),
+        (4, "by forced reason"),
+        (5, "ticket branch mode operation ttl_seconds expires_at"),
+        (7, "expired_at superseded_by superseded_by_run"),
+        (9, "expires_at"),
+        (14, "ticket"),
+        (15, "state ended_at"),
+    ] {
+        assert_eq!(
+            sorted(&keys(&events[position])),
+            sorted(&format!("{common} {own}")),
+            "{}",
+            events[position]
+        );
     }
 }
 
@@ -150,36 +181,7 @@ fn the_stream_tells_each_event_as_an_object_of_its_own() {
     );
     assert_eq!(stream.errors(), "");
     let events = stream.events();
-    let keys = |event: &Value| event.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
-    for event in &events {
-        assert_eq!(event["schema"], 1);
-        assert!(event["time"].is_string() && event["addresses"].is_array(), "{event}");
-        assert_eq!(event["token"].is_null(), event["reservation_id"].is_null(), "{event}");
-    }
-    let common = "schema event time run_id reservation_id addresses token";
-    let sorted = |keys: &str| {
-        let mut keys: Vec<String> = keys.split(' ').map(str::to_owned).collect();
-        keys.sort();
-        keys.join(" ")
-    };
-    for (position, own) in [
-        (1, "branch mode operation ttl_seconds expires_at"),
-        (2, "by expires_at"),
-        (3, "ticket branch mode operation"),
-        (4, "by forced reason"),
-        (5, "ticket branch mode operation ttl_seconds expires_at"),
-        (7, "expired_at superseded_by superseded_by_run"),
-        (9, "expires_at"),
-        (14, "ticket"),
-        (15, "state ended_at"),
-    ] {
-        assert_eq!(
-            sorted(&keys(&events[position])),
-            sorted(&format!("{common} {own}")),
-            "{}",
-            events[position]
-        );
-    }
+    have_their_keys(&events);
     assert_eq!(events[0]["reservation_id"], before.id);
     assert_eq!((&events[1]["token"], &events[1]["operation"]), (&alice.token.into(), &"modify".into()));
     assert_eq!((&events[2]["by"], &events[4]["by"]), (&"boss".into(), &"boss".into()));
@@ -358,8 +360,8 @@ fn a_busy_store_is_told_as_the_log_tells_it() {
 fn work(site: &Site, worker: usize, goes_on: &dyn Fn(usize) -> bool) {
     let run = format!("worker-{worker}");
     // A plain generator of numbers: the same calls each time.
-    let mut random = worker as u64 + 1;
-    let mut number = |below: u64| {
+    let mut random = worker + 1;
+    let mut number = |below: usize| {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (random >> 33) % below
     };
@@ -378,11 +380,11 @@ fn work(site: &Site, worker: usize, goes_on: &dyn Fn(usize) -> bool) {
                 answer
             }
             5 | 6 if !held.is_empty() => {
-                let id = &held[number(held.len() as u64) as usize];
+                let id = &held[number(held.len())];
                 site.coord(&["heartbeat", id, "--extension", "100"]).run_id(&run).json()
             }
             _ if !held.is_empty() => {
-                let id = held.swap_remove(number(held.len() as u64) as usize);
+                let id = held.swap_remove(number(held.len()));
                 site.coord(&["release", &id, "--reason", "done"]).run_id(&run).json()
             }
             _ => continue,
@@ -471,17 +473,12 @@ fn is_as_pictured(tmux: &Tmux, name: &str) {
     }
     let picture = fs::read_to_string(&path).unwrap_or_default();
     let mut shown = String::new();
-    // A picture may be drawn half when it is taken.
     let is_equal = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        for _ in 0..50 {
+        // A picture may be half drawn when it is taken.
+        until(name, || {
             shown = redacted(tmux);
-            if shown == picture {
-                return;
-            }
-            until("the next picture", || redacted(tmux) == shown);
-            thread::yield_now();
-        }
-        panic!("another picture");
+            shown == picture
+        });
     }));
     assert!(
         is_equal.is_ok(),
@@ -593,7 +590,7 @@ fn keys_sort_filter_tell_more_and_end() {
     tmux.key("Escape");
     until_seen(&tmux, "HOLDER");
     tmux.key("Escape");
-    until(&"no filter".to_owned(), || !tmux.lines(false)[0].contains("BILL"));
+    until("no filter", || !tmux.lines(false)[0].contains("BILL"));
     tmux.key("Home");
     until_seen(&tmux, "> carol");
     tmux.key("Down");
@@ -667,7 +664,7 @@ fn colour_is_there_unless_it_is_not_wanted() {
         until_seen(&tmux, "3 held, 0 waiting");
         let styled = tmux.lines(true).join("\n");
         tmux.text("q");
-        ["\u{1b}[31m", "\u{1b}[32m", "\u{1b}[33m"].iter().any(|colour| styled.contains(colour))
+        ["\u{1b}[38;", "\u{1b}[31m", "\u{1b}[32m", "\u{1b}[33m"].iter().any(|colour| styled.contains(colour))
     };
     assert!(is_coloured(""));
     assert!(!is_coloured("NO_COLOR=1"));

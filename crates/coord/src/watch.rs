@@ -250,6 +250,10 @@ enum Past {
 
 /// What was told of a reservation.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says of one event whether it was told, and any may be alone"
+)]
 struct Known {
     past: Past,
     granted: bool,
@@ -461,8 +465,8 @@ impl Watch {
             let from_line;
             let lease = match (live.get(&id), &known.line) {
                 (Some(lease), _) => *lease,
-                (None, Some(line)) => {
-                    from_line = line.clone().into_lease();
+                (None, Some(archived)) => {
+                    from_line = archived.clone().into_lease();
                     &from_line
                 }
                 // It cannot be read, or somebody took it out by hand.

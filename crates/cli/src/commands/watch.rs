@@ -3,6 +3,7 @@
 //! A line for each event, told and flushed by itself. The stream has no end of its own: it ends quietly when its reader
 //! does (exit 0), or by a signal (128 and its number).
 
+use std::fmt::Write as _;
 use std::io;
 
 use muse_coord::watch::LINES_MAX;
@@ -66,11 +67,13 @@ fn text(event: &Event) -> String {
         line.push_str(": ");
         line.push_str(&details);
     }
-    match (event.reservation_id, event.token, event.ticket) {
-        (Some(id), Some(token), _) => line.push_str(&format!(" [{id}, token {token}]")),
-        (_, _, Some(ticket)) => line.push_str(&format!(" [ticket {ticket}]")),
-        _ => {}
-    }
+    let written = match (event.reservation_id, event.token, event.ticket) {
+        (Some(id), Some(token), _) => write!(line, " [{id}, token {token}]"),
+        (_, _, Some(ticket)) => write!(line, " [ticket {ticket}]"),
+        _ => Ok(()),
+    };
+    // A text grows without fail.
+    written.unwrap_or_default();
     line
 }
 
@@ -160,10 +163,10 @@ pub(crate) fn run(args: &WatchArgs, context: &Context) -> u8 {
 }
 
 fn tell(warnings: &[String], context: &Context) -> Result<(), CommandError> {
-    warnings.iter().try_for_each(|warning| print_warning(warning, context)).map_err(untold)
+    warnings.iter().try_for_each(|warning| print_warning(warning, context)).map_err(|error| untold(&error))
 }
 
-fn untold(error: io::Error) -> CommandError {
+fn untold(error: &io::Error) -> CommandError {
     CommandError::new(Kind::Internal, format!("the events cannot be printed ({error}): see where they go to"))
 }
 
@@ -173,7 +176,7 @@ fn stream(scope: &Scope, interrupts: &Interrupts, context: &Context) -> Result<u
     while let Some(seen) = watcher.next(Some(interrupts.descriptor())) {
         match print_seen(&seen, scope, context) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(exit::OK),
-            Err(error) => return Err(untold(error)),
+            Err(error) => return Err(untold(&error)),
             Ok(()) if is_reader_gone() => return Ok(exit::OK),
             Ok(()) => {}
         }

@@ -129,7 +129,7 @@ impl View {
                 self.draw_events(buffer, part(2 + list, events));
             }
             Page::Details => self.draw_details(buffer, part(1, area.height.saturating_sub(2))),
-            Page::Keys => self.draw_keys(buffer, part(1, area.height.saturating_sub(2))),
+            Page::Keys => draw_keys(buffer, part(1, area.height.saturating_sub(2))),
         }
         if area.height > 1 {
             self.draw_foot(buffer, part(area.height - 1, 1));
@@ -142,15 +142,18 @@ impl View {
 
     fn draw_head(&self, buffer: &mut Buffer, area: Rect) {
         let active = self.leases.iter().filter(|lease| lease.state(self.now) == State::Active).count();
-        let mut text = format!(" muse coord watch  {active} held, {} waiting", self.tickets.len());
-        if !self.is_loaded {
-            text = " muse coord watch  reading".to_owned();
-        }
+        let counts = if self.is_loaded {
+            format!("{active} held, {} waiting", self.tickets.len())
+        } else {
+            "reading".to_owned()
+        };
         let shown = self.lines.iter().filter(|line| matches!(line, Line::Holder(_))).count();
-        text.push_str(&format!("  by {}", self.sort.as_str()));
-        if !self.filter.is_empty() || self.is_typing {
-            text.push_str(&format!("  /{}  {shown} shown", self.filter));
-        }
+        let filter = if self.filter.is_empty() && !self.is_typing {
+            String::new()
+        } else {
+            format!("  /{}  {shown} shown", self.filter)
+        };
+        let text = format!(" muse coord watch  {counts}  by {}{filter}", self.sort.as_str());
         let whole = (0, area.width);
         let style = Style::new().add_modifier(Modifier::REVERSED);
         buffer.set_style(area, style);
@@ -342,12 +345,12 @@ impl View {
         }));
         lines
     }
+}
 
-    fn draw_keys(&self, buffer: &mut Buffer, area: Rect) {
-        for (row, (keys, what)) in (0..area.height).zip(KEYS) {
-            put(buffer, area, row, (1, 18), keys, Style::new().add_modifier(Modifier::BOLD));
-            put(buffer, area, row, (20, area.width.saturating_sub(20)), what, Style::new());
-        }
+fn draw_keys(buffer: &mut Buffer, area: Rect) {
+    for (row, (keys, what)) in (0..area.height).zip(KEYS) {
+        put(buffer, area, row, (1, 18), keys, Style::new().add_modifier(Modifier::BOLD));
+        put(buffer, area, row, (20, area.width.saturating_sub(20)), what, Style::new());
     }
 }
 

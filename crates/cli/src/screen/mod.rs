@@ -180,11 +180,11 @@ fn key(input: &Input) -> Option<Key> {
 /// The first so many addresses, and how many more there are.
 pub(crate) fn addresses(addresses: &[Address], shown_max: usize) -> String {
     let shown: Vec<&str> = addresses.iter().take(shown_max).map(Address::as_str).collect();
-    let mut text = shown.join(", ");
-    if addresses.len() > shown_max {
-        text.push_str(&format!(" and {} more", addresses.len() - shown_max));
+    let text = shown.join(", ");
+    match addresses.len().saturating_sub(shown_max) {
+        0 => text,
+        more => format!("{text} and {more} more"),
     }
-    text
 }
 
 /// A text for cells of a terminal: without what it obeys, and without the marks of no width that terminals do not agree

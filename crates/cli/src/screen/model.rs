@@ -266,7 +266,6 @@ impl View {
             (Page::Details, Key::PageUp) => self.scrolled = self.scrolled.saturating_sub(PAGE_LINES),
             (Page::Details, Key::PageDown) => self.scrolled += PAGE_LINES,
             (Page::Details, Key::Top) => self.scrolled = 0,
-            (Page::Details, _) => {}
             (Page::List, Key::Enter) if self.selected().is_some() => {
                 self.page = Page::Details;
                 self.scrolled = 0;
@@ -286,7 +285,7 @@ impl View {
             (Page::List, Key::PageDown) => self.step(PAGE_LINES.cast_signed()),
             (Page::List, Key::Top | Key::Character('g')) => self.select(0, 0),
             (Page::List, Key::Bottom | Key::Character('G')) => self.select(self.lines.len(), 0),
-            (Page::List, _) => {}
+            (Page::Details | Page::List, _) => {}
         }
         false
     }
@@ -305,7 +304,7 @@ impl View {
             Key::Erase => drop(self.filter.pop()),
             Key::EraseAll => self.filter.clear(),
             Key::Character(character) if self.filter.chars().count() < FILTER_MAX => {
-                self.filter.push(character)
+                self.filter.push(character);
             }
             _ => {}
         }

@@ -378,7 +378,7 @@ fn a_line_of_what_is_live_counts_when_it_is_not_live_any_more() {
     let live = scene.sight().leases;
     scene.collect();
     // A collector was killed between the two; then the holder revives it.
-    let line = scene.sight().lines;
+    let older = scene.sight().lines.remove(0);
     let killed = Look { leases: live.clone(), ..scene.sight() };
     assert_eq!(words(&scene.watch.look(&killed)), "");
     assert_eq!(
@@ -397,7 +397,7 @@ fn a_line_of_what_is_live_counts_when_it_is_not_live_any_more() {
     let events = scene.watch.look(&look);
     assert_eq!(words(&events), "alice lapsed, alice archived");
     assert_eq!(events[1].what, What::Archived { state: Ending::Lapsed, ended_at: newer.ended_at });
-    assert_eq!((line[0].id(), line[0].ended_at < newer.ended_at), (id, true));
+    assert_eq!((older.id(), older.ended_at < newer.ended_at), (id, true));
 }
 
 #[test]
