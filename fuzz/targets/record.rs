@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use muse_coord::record::{Companion, Draft, RecordError, to_file_bytes};
-use muse_coord::{Heartbeat, Release, Reservation, ReservationId, Supersession};
+use muse_coord::{Heartbeat, Release, Reservation, ReservationId, Supersession, Ticket, TicketNumber};
 use serde_json::Value;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -22,7 +22,18 @@ fuzz_target!(|bytes: &[u8]| {
     companion::<Heartbeat>(id, bytes);
     companion::<Release>(id, bytes);
     companion::<Supersession>(id, bytes);
+    ticket(bytes);
 });
+
+fn ticket(bytes: &[u8]) {
+    let fields: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let number = fields["ticket"].as_u64().and_then(TicketNumber::new);
+    let number = number.or(TicketNumber::new(1)).expect("it is in range");
+    let Ok(ticket) = told(Ticket::from_bytes(number, bytes)) else { return };
+    assert!(ticket.ticket == number && !ticket.addresses.is_empty());
+    let written = to_file_bytes(&ticket).expect("it has a file form");
+    assert_eq!(Ticket::from_bytes(number, &written).expect("what was written is read"), ticket);
+}
 
 /// The reservation that the bytes say they belong to.
 fn claimed(bytes: &[u8]) -> Option<ReservationId> {
@@ -51,7 +62,7 @@ fn regranted(fields: Reservation) {
         ttl_seconds: fields.ttl_seconds,
         created_at: fields.created_at,
     };
-    let reservation = match draft.into_reservation() {
+    let reservation = match draft.into_reservation_for(fields.ticket) {
         Ok(reservation) => reservation,
         Err(error) => {
             assert!(!is_sorted && matches!(error, RecordError::Addresses), "{error}");

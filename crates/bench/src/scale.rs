@@ -60,10 +60,9 @@ fn one_size(
     add("floor process: one file, no fsync", process, "", "");
     add("floor process: two files, each with fsync of file and folder", floor, "", "");
     add("first reserve, which builds the index", build, "", "");
-    let mut compared = format!("{:.2} × floor with fsync", ratio(reserve, floor));
-    if let Some(smallest) = smallest {
-        compared += &format!(", {:.2} × with the fewest", ratio(reserve, smallest));
-    }
+    let with_fewest = smallest.map(|smallest| format!(", {:.2} × with the fewest", ratio(reserve, smallest)));
+    let compared =
+        format!("{:.2} × floor with fsync{}", ratio(reserve, floor), with_fewest.unwrap_or_default());
     add("reserve", reserve, &compared, "3 × floor, 1.5 × with the fewest");
     add("reserve denied", denied, &format!("{:.2} × floor process", ratio(denied, process)), "4 ms");
     add("list --address", list, &format!("{:.2} × floor process", ratio(list, process)), "4 ms");

@@ -37,6 +37,7 @@ pub(crate) enum Command {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Coord {
     Reserve(ReserveArgs),
+    Run(RunArgs),
     Heartbeat(HeartbeatArgs),
     Release(ReleaseArgs),
     List(ListArgs),
@@ -114,6 +115,53 @@ pub(crate) struct ReserveArgs {
     /// Why it is taken over, for its holder and for the record.
     #[arg(long, value_name = "TEXT", requires = "take_over")]
     pub(crate) reason: Option<OsString>,
+}
+
+/// Hold code addresses while a command runs.
+///
+/// Reserves, starts the command, sends heartbeats, and releases when the command ends, however it ends. Its
+/// streams and its exit code are its own (128 + n for signal n); it finds `MUSE_RUN_ID`, `MUSE_RESERVATION_ID`
+/// and `MUSE_TOKEN` in its environment. Exit 6: somebody is in the way, and it was not started; 7: for as long as
+/// --wait says. Exit 8: the reservation was lost, and the command was stopped: by SIGTERM, then by SIGKILL.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  muse coord run --run-id agent-42 src/billing.py -- sed -i s/net/gross/ src/billing.py
+  muse coord run --run-id agent-42 --op modify src/api/ tests/ -- sh -c 'make generate && make test'
+  muse coord run --run-id agent-42 --wait 600 src/billing.py -- make fmt
+  muse coord run --run-id agent-42 --ttl 300 --grace 30 db/ -- sh -c 'echo \"token $MUSE_TOKEN\"'")]
+pub(crate) struct RunArgs {
+    /// What the command changes: 1 to 1,000 addresses of at most 4,096 bytes.
+    #[arg(value_name = "ADDRESS", required = true)]
+    pub(crate) addresses: Vec<OsString>,
+
+    #[command(flatten)]
+    pub(crate) identity: Identity,
+
+    /// Seconds until the reservation lapses if this process dies, 1 to 31536000. Heartbeats come every third.
+    #[arg(long, value_name = "SECONDS", default_value_t = Seconds(60), value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) ttl: Seconds,
+
+    /// Seconds between SIGTERM and SIGKILL for a command whose reservation is lost; less than the TTL.
+    #[arg(long, value_name = "SECONDS", default_value_t = Seconds(10), value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) grace: Seconds,
+
+    /// If somebody is in the way, wait in the queue for so many seconds, 0 to 31536000: first come, first served. 0
+    /// is not to wait.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) wait: Option<Seconds>,
+
+    /// What the command is about to do, for those who find it in their way.
+    #[arg(long, value_name = "OPERATION", value_parser = PossibleValuesParser::new(Operation::ALL.map(Operation::as_str)))]
+    pub(crate) op: Option<String>,
+
+    /// Share with other shared reservations; keep out exclusive ones.
+    #[arg(long)]
+    pub(crate) shared: bool,
+
+    /// The command and its arguments.
+    #[arg(value_name = "COMMAND", last = true, required = true)]
+    pub(crate) command: Vec<OsString>,
 }
 
 /// Keep a reservation alive past its TTL.

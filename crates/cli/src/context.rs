@@ -14,7 +14,7 @@ use muse_repo::Repository;
 use crate::error::{CommandError, Kind};
 
 /// The environment variable that stands in for `--run-id`.
-const RUN_ID_VARIABLE: &str = "MUSE_RUN_ID";
+pub(crate) const RUN_ID_VARIABLE: &str = "MUSE_RUN_ID";
 /// The environment variable that names the repository.
 const ROOT_VARIABLE: &str = "MUSE_REPO_ROOT";
 
@@ -114,6 +114,11 @@ impl Context {
         env::current_exe().map_err(|error| {
             CommandError::new(Kind::Internal, format!("the path of this program cannot be told: {error}"))
         })
+    }
+
+    /// Whether a command that is started from here would read from a terminal and write to one.
+    pub(crate) fn is_interactive(&self) -> bool {
+        io::stdin().is_terminal() && io::stdout().is_terminal()
     }
 
     /// The folder for temporary files.

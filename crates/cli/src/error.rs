@@ -29,6 +29,9 @@ pub(crate) enum Kind {
     StoreBusy,
     UnsupportedFileSystem,
     SchemaTooNew,
+    Lost,
+    CommandNotExecutable,
+    CommandNotFound,
     Internal,
 }
 
@@ -48,6 +51,9 @@ impl Kind {
             Kind::StoreBusy => ("store_busy", exit::INTERNAL),
             Kind::UnsupportedFileSystem => ("unsupported_file_system", exit::INTERNAL),
             Kind::SchemaTooNew => ("schema_too_new", exit::INTERNAL),
+            Kind::Lost => ("lost", exit::LOST),
+            Kind::CommandNotExecutable => ("command_not_executable", exit::NOT_EXECUTABLE),
+            Kind::CommandNotFound => ("command_not_found", exit::COMMAND_NOT_FOUND),
             Kind::Internal => ("internal", exit::INTERNAL),
         }
     }

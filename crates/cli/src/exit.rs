@@ -12,6 +12,12 @@ pub(crate) const INTERNAL: u8 = 3;
 pub(crate) const NOT_FOUND: u8 = 4;
 /// Conflict: held by another run, or not the holder.
 pub(crate) const CONFLICT: u8 = 6;
+/// Reservation lost while a command was running under it.
+pub(crate) const LOST: u8 = 8;
+/// `run`: the command is there and cannot be executed. As `env` and the shells have it.
+pub(crate) const NOT_EXECUTABLE: u8 = 126;
+/// `run`: there is no such command. As `env` and the shells have it.
+pub(crate) const COMMAND_NOT_FOUND: u8 = 127;
 /// Gave up waiting.
 pub(crate) const GAVE_UP: u8 = 7;
 /// What the number of a signal is added to, where one ended the wait.

@@ -18,6 +18,7 @@ mod output;
 mod progress;
 mod report;
 mod screen;
+mod supervise;
 mod wait;
 
 /// Runs the command that the process's arguments name, and returns its exit code.
@@ -25,6 +26,9 @@ mod wait;
 /// `safeguards` are the protections of the embedded engine: all of them, in every shipped program.
 pub fn run(safeguards: Safeguards) -> ExitCode {
     let context = context::Context::of_process(safeguards);
+    if let Some(code) = supervise::step::take(&context) {
+        return ExitCode::from(code);
+    }
     let code = match args::Cli::try_parse_from(&context.arguments) {
         Ok(cli) => commands::dispatch(cli.command, &context),
         Err(error) => output::print_parser_message(&error, &context),

@@ -143,8 +143,18 @@ struct Document<'a, R: Serialize> {
 pub(crate) fn print<R: Report>(outcome: Result<Answer<R>, CommandError>, context: &Context) -> u8 {
     match outcome {
         Ok(answer) => print_report(&answer.report, &answer.warnings, context),
-        Err(error) => print_report(&Failure::of(error), &[], context),
+        Err(error) => print_error(error, context),
     }
+}
+
+/// Prints a failure, and returns the exit code of the process.
+pub(crate) fn print_error(error: CommandError, context: &Context) -> u8 {
+    print_report(&Failure::of(error), &[], context)
+}
+
+/// Prints to stderr alone, whatever stdout is for.
+pub(crate) fn print_beside(screen: &Screen, context: &Context) -> io::Result<()> {
+    print_to_stderr(screen, context)
 }
 
 /// Prints an answer that somebody has to read: if it cannot be printed, `take_back` undoes what it tells of and says

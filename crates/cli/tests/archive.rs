@@ -1,7 +1,6 @@
 //! `gc`, `log`, and what the other commands say of archived reservations: whole answers, as JSON and as text.
 
 #![expect(clippy::disallowed_methods, reason = "tests write files and make links")]
-#![expect(clippy::unwrap_used, reason = "what a helper of a test does not expect fails the test")]
 
 use std::fs;
 

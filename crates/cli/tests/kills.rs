@@ -4,10 +4,10 @@
 #![cfg(target_os = "linux")]
 
 use muse_testkit::faults::{
-    ReadOnly, break_for_good, fail_every_change, fail_every_question, may_mount, network_file_systems,
-    read_only,
+    ReadOnly, break_for_good, fail_every_call_in_a_crowd, fail_every_change, fail_every_question, may_mount,
+    network_file_systems, read_only,
 };
-use muse_testkit::kills::kill_everywhere;
+use muse_testkit::kills::{KillReport, kill_everywhere, kill_everywhere_in_a_crowd};
 use muse_testkit::operations::Operation;
 use muse_testkit::{Muse, assert_sound};
 
@@ -16,7 +16,14 @@ fn muse() -> Muse {
 }
 
 fn killed(operation: Operation) {
-    let report = kill_everywhere(&muse(), operation);
+    check(operation, kill_everywhere(&muse(), operation));
+}
+
+fn killed_in_a_crowd(operation: Operation) {
+    check(operation, kill_everywhere_in_a_crowd(&muse(), operation));
+}
+
+fn check(operation: Operation, report: KillReport) {
     println!(
         "{operation:?}: killed at {} calls ({} of the loader left out), {} times after the answer, \
          {} times with a grant that nobody was told of",
@@ -70,6 +77,39 @@ fn release_killed_anywhere() {
 #[test]
 fn init_killed_anywhere() {
     killed(Operation::Init);
+}
+
+#[test]
+fn reserve_in_a_store_with_an_index_killed_anywhere() {
+    killed_in_a_crowd(Operation::Reserve);
+}
+
+#[test]
+fn superseding_reserve_in_a_store_with_an_index_killed_anywhere() {
+    killed_in_a_crowd(Operation::Supersede);
+}
+
+#[test]
+fn take_over_in_a_store_with_an_index_killed_anywhere() {
+    killed_in_a_crowd(Operation::TakeOver);
+}
+
+#[test]
+fn release_in_a_store_with_an_index_killed_anywhere() {
+    killed_in_a_crowd(Operation::Release);
+}
+
+#[test]
+fn disk_broken_at_any_call_in_a_store_with_an_index() {
+    for operation in [Operation::Reserve, Operation::Supersede, Operation::Release] {
+        let report = fail_every_call_in_a_crowd(&muse(), operation);
+        println!(
+            "{operation:?}: {} calls failed with ENOSPC and with EIO: {} times the operation failed, \
+             {} times it did not matter",
+            report.calls, report.failed, report.harmless
+        );
+        assert_sound!(report.violations);
+    }
 }
 
 #[test]

@@ -28,6 +28,9 @@ const TTL_SECONDS: i64 = 60;
 const MONTH: &str = "2027-01.jsonl";
 const NOW: Retention = Retention::older_than(0);
 
+/// Puts something in the place of an archive file; the other path must not be touched.
+type Plant = fn(&Path, &Path);
+
 struct Site {
     folder: tempfile::TempDir,
     clock: Arc<ManualClock>,
@@ -178,8 +181,8 @@ fn the_archive_is_lines_of_json_in_a_file_a_month() {
     assert_eq!(lines[1]["reservation"]["reservation_id"], made[1].to_string());
     assert_eq!(lines[1]["release"]["run_id"], "alice");
     assert_eq!(site.records(), BTreeMap::new());
-    let mode = fs::metadata(site.month()).expect("a file").permissions().mode();
-    assert_eq!(mode & 0o133, 0, "{mode:o}");
+    let bits = fs::metadata(site.month()).expect("a file").permissions().mode();
+    assert_eq!(bits & 0o133, 0, "{bits:o}");
 
     // Two months on, and then a month back: a later file is never followed by a line in an earlier one.
     site.clock.advance_seconds(60 * 86_400);
@@ -367,7 +370,7 @@ fn what_is_no_archive_file_is_told_and_never_written_through() {
     let made = site.released(1);
     let victim = site.folder.path().join("victim");
     fs::write(&victim, "precious\n").expect("written");
-    let plants: [(&str, fn(&Path, &Path)); 3] = [
+    let plants: [(&str, Plant); 3] = [
         ("a folder", |path, _| fs::create_dir(path).expect("made")),
         ("a link", |path, victim| symlink(victim, path).expect("made")),
         ("a dangling link", |path, victim| symlink(victim.with_extension("not"), path).expect("made")),
@@ -414,8 +417,8 @@ fn a_read_only_archive_is_read_and_stops_a_collection() {
     let next = site.released(1);
     let archive = site.path("archive");
     for path in [&site.month(), &archive] {
-        let mode = fs::metadata(path).expect("there").permissions().mode();
-        fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o555)).expect("set");
+        let bits = fs::metadata(path).expect("there").permissions().mode();
+        fs::set_permissions(path, fs::Permissions::from_mode(bits & 0o555)).expect("set");
     }
     let collected = site.try_collect();
     // A superuser may write whatever the mode says.

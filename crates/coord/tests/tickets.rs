@@ -256,5 +256,5 @@ fn who_waits_is_woken_by_what_may_free_something_and_by_nothing_else() {
     // A store that goes is told, and looked for every quarter of a second from then on.
     fs::remove_dir_all(site.path("")).unwrap();
     assert_eq!(freed.wait(Duration::ZERO, None), Woken::Changed);
-    assert_eq!(freed.wait(Duration::from_secs(60), None), Woken::Changed);
+    assert_eq!(freed.wait(Duration::from_mins(1), None), Woken::Changed);
 }

@@ -43,9 +43,11 @@ pub fn lost_or_doubled(ready: &Ready, scratch: &Scratch) -> Violations {
         wrong.push(format!("a line of the archive is not whole: {line}"));
     }
     let id_in = |path: &Path| path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
-    let live = before.keys().filter(|path| path.starts_with("reservations")).map(|path| id_in(path));
-    let ids: BTreeSet<String> =
-        live.chain(archived_before.iter().map(|line| id_of(line).to_owned())).collect();
+    let records = before.keys().filter(|path| path.starts_with("reservations"));
+    let ids: BTreeSet<String> = records
+        .map(|path| id_in(path))
+        .chain(archived_before.iter().map(|line| id_of(line).to_owned()))
+        .collect();
     for id in ids {
         let name = |folder: &str| Path::new(folder).join(format!("{id}.json"));
         let record = name("reservations");

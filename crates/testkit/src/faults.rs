@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::operations::{self, Operation, RUN, Ready};
 use crate::races::reserve;
+use crate::scratch::Records;
 use crate::strace::{Call, inject, need_strace, trace};
 use crate::{Answer, Muse, Scratch, Violations, archive};
 
@@ -40,20 +41,38 @@ fn fail_every(
     is_chosen: impl Fn(&Call) -> bool,
     is_strict: bool,
 ) -> FaultReport {
-    let ready = Ready::make(muse, operation);
-    let traced = trace(muse, ready.scratch.copy().path(), &ready.arguments);
+    fail_each(muse, &Ready::make(muse, operation), errors, is_chosen, is_strict)
+}
+
+/// As [`fail_every_question`] and [`fail_every_change`], in a store that is so large that it has an index: that can
+/// be done without, so it never makes an operation fail.
+pub fn fail_every_call_in_a_crowd(muse: &Muse, operation: Operation) -> FaultReport {
+    let is_chosen = |call: &Call| call.is_change() || call.is_question() || call.is_of_database();
+    fail_each(muse, &Ready::crowded(muse, operation), &["ENOSPC", "EIO"], is_chosen, false)
+}
+
+fn fail_each(
+    muse: &Muse,
+    ready: &Ready,
+    errors: &[&str],
+    is_chosen: impl Fn(&Call) -> bool,
+    is_strict: bool,
+) -> FaultReport {
+    let operation = ready.operation;
+    let traced = trace(muse, ready.copy(muse).path(), &ready.arguments);
     assert!(traced.answer.is_ok(), "{operation:?}: {}", traced.answer.brief());
     let mut report = FaultReport::default();
     for call in traced.calls.iter().skip(traced.loading).filter(|call| is_chosen(call)) {
         report.calls += 1;
         for error in errors {
-            let scratch = ready.scratch.copy();
+            let scratch = ready.copy(muse);
+            let before = scratch.records();
             let injection = format!("{}:error={error}:when={}", call.name, call.occurrence);
             let answer = inject(muse, scratch.path(), &[injection], &ready.arguments);
             let mut wrong = Violations::new();
             report.failed += usize::from(!answer.is_ok());
             report.harmless += usize::from(answer.is_ok());
-            outcome(muse, &ready, &scratch, &answer, is_strict, &mut wrong);
+            outcome(muse, ready, (before, &scratch), &answer, is_strict, &mut wrong);
             let place = format!("{operation:?} with {error} at {} {}", call.name, call.occurrence);
             report.violations.extend(wrong.into_iter().map(|what| format!("{place}: {what}")));
         }
@@ -65,7 +84,7 @@ fn fail_every(
 fn outcome(
     muse: &Muse,
     ready: &Ready,
-    scratch: &Scratch,
+    (mut before, scratch): (Records, &Scratch),
     answer: &Answer,
     is_strict: bool,
     wrong: &mut Violations,
@@ -86,7 +105,7 @@ fn outcome(
                 wrong.push(format!("not exit 3 with the path: {}", answer.brief()));
             }
         }
-        let (mut before, mut after) = (ready.scratch.records(), scratch.records());
+        let mut after = scratch.records();
         if !is_strict {
             // A heartbeat looks for a tombstone after its write as well: what it wrote stays if it cannot.
             before.retain(|name, _| !name.starts_with("heartbeats"));

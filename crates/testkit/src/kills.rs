@@ -30,12 +30,22 @@ pub struct KillReport {
 /// Kills `operation` at each of its system calls, from the program's own first one to the last. SIGKILL comes
 /// on entering the call, which is then not carried out: so there is one kill between every two calls.
 pub fn kill_everywhere(muse: &Muse, operation: Operation) -> KillReport {
-    let ready = Ready::make(muse, operation);
-    let traced = trace(muse, ready.scratch.copy().path(), &ready.arguments);
+    kill_each(muse, &Ready::make(muse, operation))
+}
+
+/// As [`kill_everywhere`], in a store that is so large that it has an index.
+pub fn kill_everywhere_in_a_crowd(muse: &Muse, operation: Operation) -> KillReport {
+    kill_each(muse, &Ready::crowded(muse, operation))
+}
+
+fn kill_each(muse: &Muse, ready: &Ready) -> KillReport {
+    let operation = ready.operation;
+    let traced = trace(muse, ready.copy(muse).path(), &ready.arguments);
     assert!(traced.answer.is_ok(), "{operation:?}: {}", traced.answer.brief());
     let mut report = KillReport { loading: traced.loading, ..KillReport::default() };
     for call in traced.calls.iter().skip(traced.loading) {
-        let scratch = ready.scratch.copy();
+        let scratch = ready.copy(muse);
+        let before = scratch.records();
         let injection = format!("{}:signal=SIGKILL:when={}", call.name, call.occurrence);
         let answer = inject(muse, scratch.path(), &[injection], &ready.arguments);
         if answer.signal.is_none() {
@@ -46,7 +56,7 @@ pub fn kill_everywhere(muse: &Muse, operation: Operation) -> KillReport {
         }
         report.kills += 1;
         let mut wrong = Violations::new();
-        aftermath(muse, &ready, &scratch, &answer, &mut report, &mut wrong);
+        aftermath(muse, ready, (&before, &scratch), &answer, &mut report, &mut wrong);
         let place = format!("{operation:?} killed at {} {}", call.name, call.occurrence);
         report.violations.extend(wrong.into_iter().map(|what| format!("{place}: {what}")));
     }
@@ -59,7 +69,7 @@ pub fn kill_everywhere(muse: &Muse, operation: Operation) -> KillReport {
 fn aftermath(
     muse: &Muse,
     ready: &Ready,
-    scratch: &Scratch,
+    (before, scratch): (&Records, &Scratch),
     killed: &Answer,
     report: &mut KillReport,
     wrong: &mut Violations,
@@ -71,7 +81,6 @@ fn aftermath(
     }
 
     // What lies there, read without muse: every record is whole.
-    let before = ready.scratch.records();
     let after = scratch.records();
     wrong.extend(broken(&after));
     if ready.operation.is_collection() {
@@ -127,6 +136,9 @@ fn aftermath(
         }
     }
 
+    if ready.is_crowded {
+        wrong.extend(unseen(muse, scratch, &rows));
+    }
     let tokens = rows.iter().filter_map(|row| row["token"].as_u64());
     let largest = tokens.chain([ready.scratch.token(), killed.token()]).max().unwrap_or_default();
     let next = muse.run(scratch.path(), &reserve(&["elsewhere.py"], "next", &[]));
@@ -158,6 +170,31 @@ fn aftermath(
     if !unfinished.is_empty() {
         wrong.push(format!("left behind: {unfinished:?}"));
     }
+}
+
+/// Active reservations of the operation's address that an index does not show: to readers, and to a request that is
+/// told of everything it overlaps.
+fn unseen(muse: &Muse, scratch: &Scratch, rows: &[Value]) -> Violations {
+    let is_active_there = |row: &&Value| {
+        let mut addresses = row["addresses"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        row["state"] == "active" && addresses.any(|address| address.starts_with("target.py"))
+    };
+    let held: Vec<&Value> = rows.iter().filter(is_active_there).collect();
+    let list = muse.run(scratch.path(), &["coord", "list", "--address", "target.py", "--json"]);
+    let asked = muse.run(scratch.path(), &reserve(&["target.py"], "observer", &["--advisory"]));
+    let shown = |id: &Value| {
+        let listed = list.json["reservations"].as_array().into_iter().flatten();
+        let noticed = asked.json["notices"].as_array().into_iter().flatten();
+        (
+            listed.map(|row| &row["reservation_id"]).any(|its| its == id),
+            noticed.map(|notice| &notice["holder"]["reservation_id"]).any(|its| its == id),
+        )
+    };
+    held.into_iter()
+        .map(|row| &row["reservation_id"])
+        .filter(|id| shown(id) != (true, true))
+        .map(|id| format!("{id} is held and not seen: (listed, noticed) = {:?}", shown(id)))
+        .collect()
 }
 
 /// Records that are not whole, or not those of their name.

@@ -74,8 +74,49 @@ pub struct Ready {
     pub target: Option<String>,
     /// A reservation that it is not about, and that must not notice.
     pub bystander: Option<String>,
+    /// Whether the store is so large that it has an index.
+    pub is_crowded: bool,
     /// The reservations that a collection moves.
     pub moved: Vec<String>,
+}
+
+/// How many reservations of others a crowded store has: more than are read without an index.
+const CROWD: usize = 70;
+
+impl Ready {
+    /// Makes a store that is ready for `operation` and so large that it has an index.
+    pub fn crowded(muse: &Muse, operation: Operation) -> Ready {
+        let ready = Ready { is_crowded: true, ..Ready::make(muse, operation) };
+        for number in 0..CROWD {
+            let address = format!("crowd/{number}.py");
+            let answer = muse.run(ready.scratch.path(), &reserve(&[&address], "crowd", &[]));
+            assert!(answer.is_ok(), "{}", answer.brief());
+        }
+        ready
+    }
+
+    fn bare(operation: Operation, scratch: Scratch, arguments: Vec<String>) -> Ready {
+        Ready {
+            operation,
+            scratch,
+            arguments,
+            target: None,
+            bystander: None,
+            is_crowded: false,
+            moved: Vec::new(),
+        }
+    }
+
+    /// A copy of the store, ready for the operation. The index of a copied store is not trusted until the next
+    /// change: so there is one.
+    pub fn copy(&self, muse: &Muse) -> Scratch {
+        let scratch = self.scratch.copy();
+        if self.is_crowded {
+            let answer = muse.run(scratch.path(), &reserve(&["settled.py"], "settler", &[]));
+            assert!(answer.is_ok(), "{}", answer.brief());
+        }
+        scratch
+    }
 }
 
 /// The run that the operation is carried out by.
@@ -98,12 +139,12 @@ impl Ready {
             let made = Command::new("git").args(["init", "-q", "."]).current_dir(scratch.path()).status();
             assert!(made.is_ok_and(|status| status.success()), "this test needs the program `git`");
             let arguments = words(&["init", "--json"]);
-            return Ready { operation, scratch, arguments, target: None, bystander: None, moved: Vec::new() };
+            return Ready::bare(operation, scratch, arguments);
         }
         let arguments = reserve(&["target.py"], RUN, &[]);
         if operation == Operation::First {
             let scratch = Scratch::without_store();
-            return Ready { operation, scratch, arguments, target: None, bystander: None, moved: Vec::new() };
+            return Ready::bare(operation, scratch, arguments);
         }
 
         let scratch = Scratch::with_store(muse);
@@ -181,7 +222,7 @@ impl Ready {
             }
             Operation::Reserve | Operation::First | Operation::Init => (None, arguments),
         };
-        Ready { operation, scratch, arguments, target, bystander, moved }
+        Ready { target, bystander, moved, ..Ready::bare(operation, scratch, arguments) }
     }
 }
 

@@ -68,6 +68,11 @@ impl Call {
         }
     }
 
+    /// Whether it is one that a database makes, and nothing else does.
+    pub fn is_of_database(&self) -> bool {
+        matches!(self.name.as_str(), "pwrite64" | "ftruncate" | "utimensat" | "fcntl" | "lseek" | "fchmod")
+    }
+
     /// Whether it is one that asks a file system.
     pub fn is_question(&self) -> bool {
         match self.name.as_str() {

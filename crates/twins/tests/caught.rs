@@ -6,17 +6,22 @@
 #![cfg(target_os = "linux")]
 
 use muse_testkit::kills::kill_everywhere;
-use muse_testkit::operations::Operation;
+use muse_testkit::operations::{Operation, Ready};
 use muse_testkit::pauses::{
     Ending, Point, late_heartbeat, stopped_heartbeat, stopped_heartbeat_and_collection,
 };
-use muse_testkit::power_loss::lose_power_everywhere;
+use muse_testkit::power_loss::{PowerReport, lose_power_everywhere};
 use muse_testkit::races::{KINDS, race};
 use muse_testkit::waiting::queue;
 use muse_testkit::{Muse, assert_caught};
 
 fn without(safeguard: &'static str) -> Muse {
     Muse::twin(env!("CARGO_BIN_EXE_muse-twin"), safeguard)
+}
+
+fn power_lost(protection: &'static str, operation: Operation) -> PowerReport {
+    let muse = without(protection);
+    lose_power_everywhere(&muse, &Ready::make(&muse, operation))
 }
 
 #[test]
@@ -49,7 +54,7 @@ fn kills_notice_records_that_are_written_in_place() {
 #[test]
 fn power_loss_notices_files_that_are_not_synced() {
     for operation in [Operation::Reserve, Operation::Supersede, Operation::TakeOver, Operation::Release] {
-        let report = lose_power_everywhere(&without("FileSync"), operation);
+        let report = power_lost("FileSync", operation);
         assert_caught!(report.violations, "may be there with anything in it");
     }
 }
@@ -57,7 +62,7 @@ fn power_loss_notices_files_that_are_not_synced() {
 #[test]
 fn power_loss_notices_folders_that_are_not_synced() {
     for operation in [Operation::Reserve, Operation::Supersede, Operation::TakeOver, Operation::Release] {
-        let violations = lose_power_everywhere(&without("DirectorySync"), operation).violations;
+        let violations = power_lost("DirectorySync", operation).violations;
         if operation.is_grant() {
             assert_caught!(violations.clone(), "may be there with a token above the token file's");
         }
@@ -82,12 +87,12 @@ fn kills_notice_a_collection_that_removes_before_it_archives() {
 #[test]
 fn power_loss_notices_an_archive_that_is_not_synced() {
     for operation in [Operation::Gc, Operation::FirstGc] {
-        let report = lose_power_everywhere(&without("FileSync"), operation);
+        let report = power_lost("FileSync", operation);
         assert_caught!(report.violations, "may be in neither place");
     }
-    let report = lose_power_everywhere(&without("DirectorySync"), Operation::FirstGc);
+    let report = power_lost("DirectorySync", Operation::FirstGc);
     assert_caught!(report.violations, "may be in neither place");
-    let report = lose_power_everywhere(&without("DirectorySync"), Operation::Gc);
+    let report = power_lost("DirectorySync", Operation::Gc);
     assert_caught!(report.violations, "may be back without its record in releases");
 }
 

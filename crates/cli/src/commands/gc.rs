@@ -85,12 +85,9 @@ pub(crate) fn run(args: &GcArgs, context: &Context) -> Result<Answer<GcReport>, 
 
 /// Checks the range.
 fn older_than(Seconds(seconds): Seconds) -> Result<u32, CommandError> {
-    match u32::try_from(seconds) {
-        Ok(seconds @ 0..=TtlSeconds::MAX) => Ok(seconds),
-        _ => {
-            let max = TtlSeconds::MAX;
-            let message = format!("--older-than must be from 0 to {max} seconds; nothing was archived");
-            Err(CommandError::new(Kind::BadArgs, message))
-        }
+    if let Ok(seconds @ 0..=TtlSeconds::MAX) = u32::try_from(seconds) {
+        return Ok(seconds);
     }
+    let message = format!("--older-than must be from 0 to {} seconds; nothing was archived", TtlSeconds::MAX);
+    Err(CommandError::new(Kind::BadArgs, message))
 }

@@ -20,6 +20,7 @@ mod log;
 mod man;
 mod release;
 mod reserve;
+mod run;
 mod show;
 pub(crate) mod watch;
 
@@ -31,6 +32,7 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> u8 {
     match command {
         Command::Init(args) => print(init::run(&args, context), context),
         Command::Coord(Coord::Reserve(args)) => reserve::run(&args, context),
+        Command::Coord(Coord::Run(args)) => run::run(&args, context),
         Command::Coord(Coord::Heartbeat(args)) => match &args.reservation_id {
             Some(id) => print(heartbeat::run_one(id, &args, context), context),
             None => print(heartbeat::run_all(&args, context), context),

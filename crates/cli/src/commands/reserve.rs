@@ -68,7 +68,7 @@ impl Report for ReserveReport {
                     screen.result(&format!("  {address}"));
                 }
                 for notice in granted.notices.iter().take(SHOWN_MAX) {
-                    screen.warning(&format!("{}, and you were not stopped", describe(notice)));
+                    screen.warning(&not_stopped(notice));
                 }
                 more(screen, granted.notices.len(), "notices");
             }
@@ -82,6 +82,11 @@ impl Report for ReserveReport {
             ReserveReport::Refused(_) => None,
         }
     }
+}
+
+/// A notice in one sentence.
+pub(super) fn not_stopped(notice: &Notice) -> String {
+    format!("{}, and you were not stopped", describe(notice))
 }
 
 /// Who has what, in one sentence.
@@ -252,7 +257,7 @@ pub(super) fn branch(repository: &Repository, warnings: &mut Vec<String>) -> Opt
 }
 
 /// The answer to a request that was denied for these `conflicts`, of which there is one at least.
-pub(super) fn denied(conflicts: Vec<Conflict>, run: &RunId) -> ReserveReport {
+fn denied(conflicts: Vec<Conflict>, run: &RunId) -> ReserveReport {
     ReserveReport::Refused(Refusal::denied(conflicts, run))
 }
 

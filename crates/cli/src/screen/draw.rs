@@ -85,7 +85,7 @@ impl Columns {
 }
 
 /// A text for `width` cells, with an ellipsis where it is cut.
-fn fit(text: &str, width: usize) -> String {
+pub(super) fn fit(text: &str, width: usize) -> String {
     let text = cells(text);
     if Span::raw(text.as_str()).width() <= width {
         return text;

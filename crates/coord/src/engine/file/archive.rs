@@ -23,7 +23,7 @@ use crate::clock::Timestamp;
 use crate::engine::{EngineError, Released};
 use crate::id::{ReservationId, Token};
 use crate::lease::{Lease, Mark};
-use crate::record::{Companion, RecordError};
+use crate::record::{Companion, RecordError, Reservation};
 
 /// The ending of every archive file's name.
 const SUFFIX: &str = ".jsonl";
@@ -48,6 +48,8 @@ pub(super) struct Moved {
     pub(super) ids: Vec<ReservationId>,
     /// When each of those that this step appended ended.
     pub(super) ended: Vec<Timestamp>,
+    /// Those that this step appended.
+    pub(super) reservations: Vec<Reservation>,
     /// Those that were too long to be moved together with the others; never all.
     pub(super) too_many: Vec<ReservationId>,
     /// How many were left: in use just then, or not over for long enough.
@@ -58,35 +60,12 @@ pub(super) struct Moved {
     pub(super) damaged: Vec<EngineError>,
 }
 
-/// Moves those of `ids` into the archive that are over for long enough at `now`, and finishes what a killed process
-/// had begun. Returns all that are archived now and may not have been before; of `ids`, those that are in use or no
-/// longer over for long enough are left, and so is what cannot be read.
+/// Moves those of `ids`, at most [`BATCH_MAX`], into the archive that are over for long enough at `now`, and finishes
+/// what a killed process had begun: with none, only that. Of `ids`, those that are in use or no longer over for long
+/// enough are left, and so is what cannot be read.
 ///
 /// The caller has read the clock since it holds the store's lock. An error says that nothing was moved, or that
 /// something is half moved, which the next step finishes: it need not fail what the caller is about.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "called by the automatic step of `reserve`, which comes next")
-)]
-pub(super) fn move_out(
-    store: &Store,
-    lock: &StoreLock,
-    ids: &[ReservationId],
-    retention: &Retention,
-    now: Timestamp,
-) -> Result<Vec<ReservationId>, EngineError> {
-    let mut moved = Vec::with_capacity(ids.len());
-    let mut waiting: Vec<ReservationId> = ids.iter().rev().copied().collect();
-    while !waiting.is_empty() {
-        let batch = waiting.split_off(waiting.len().saturating_sub(BATCH_MAX));
-        let step = move_batch(store, lock, &batch, retention, now)?;
-        moved.extend(step.ids);
-        waiting.extend(step.too_many.into_iter().rev());
-    }
-    Ok(moved)
-}
-
-/// Moves at most [`BATCH_MAX`] reservations: see [`move_out`]. With none it only finishes what was begun.
 pub(super) fn move_batch(
     store: &Store,
     _: &StoreLock,
@@ -118,8 +97,9 @@ pub(super) fn move_batch(
     let mut lines: Vec<(Archived, RecordLock)> = Vec::with_capacity(ids.len());
     for id in ids.iter().filter(|id| !finished.contains(id)) {
         match lock_over(store, *id, retention, now) {
-            Ok(Some(line)) => lines.push(line),
-            Ok(None) => moved.skipped += 1,
+            Ok(Look::Over(line)) => lines.push(*line),
+            Ok(Look::InUse) => moved.skipped += 1,
+            Ok(Look::Gone) => {}
             Err(error) => moved.damaged.push(error),
         }
     }
@@ -150,25 +130,39 @@ pub(super) fn move_batch(
     moved.ended = lines.iter().map(|(line, _)| line.ended_at).collect();
     moved.bytes = bytes.len() as u64;
     moved.ids.extend(appended);
+    moved.reservations = lines.into_iter().map(|(line, _)| line.reservation).collect();
     Ok(moved)
 }
 
-/// Locks the record of `id` and makes its line, to be completed. `None` if it is in use, gone, or not over for long
-/// enough: its holder may have revived it since the caller looked.
+/// What there is of a reservation that is to be moved.
+enum Look {
+    /// Its line, to be completed, and its record's lock.
+    Over(Box<(Archived, RecordLock)>),
+    /// Somebody holds the lock, or it is not over for long enough: its holder may have revived it since the caller
+    /// looked.
+    InUse,
+    /// It is not live: somebody else moved it.
+    Gone,
+}
+
+/// Locks the record of `id` and looks at it again.
 fn lock_over(
     store: &Store,
     id: ReservationId,
     retention: &Retention,
     now: Timestamp,
-) -> Result<Option<(Archived, RecordLock)>, EngineError> {
-    let RecordLocking::Locked(lock) = RecordLock::acquire(store, id, Duration::ZERO)? else {
-        return Ok(None);
+) -> Result<Look, EngineError> {
+    let lock = match RecordLock::acquire(store, id, Duration::ZERO)? {
+        RecordLocking::Locked(lock) => lock,
+        RecordLocking::Busy(_) => return Ok(Look::InUse),
+        RecordLocking::Missing => return Ok(Look::Gone),
     };
-    let Some(lease) = find_whole(store, id)? else { return Ok(None) };
+    let Some(lease) = find_whole(store, id)? else { return Ok(Look::Gone) };
     if retention.ended_at(&lease, now).is_none() {
-        return Ok(None);
+        return Ok(Look::InUse);
     }
-    Ok(Archived::of(lease, None, 0, now).map(|line| (line, lock)))
+    let line = Archived::of(lease, None, 0, now);
+    Ok(line.map_or(Look::InUse, |line| Look::Over(Box::new((line, lock)))))
 }
 
 /// Everything that is known of a live reservation. Beside its presence, the content of a tombstone or supersession is
@@ -520,7 +514,7 @@ mod tests {
         let lock = StoreLock::acquire(&store.root).unwrap();
         let step = |ids: &[ReservationId], seconds| {
             let retention = Retention::older_than(seconds);
-            move_out(&store, &lock, ids, &retention, clock.now()).unwrap()
+            move_batch(&store, &lock, ids, &retention, clock.now()).unwrap().ids
         };
         let nobody = ReservationId::from_digest([7; 32]);
         assert_eq!(step(&[], 0), []);

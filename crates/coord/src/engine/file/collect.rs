@@ -1,8 +1,9 @@
 //! `gc`: finds what is over for long enough, and moves it into the archive step by step.
 
 use super::archive::{find_whole, move_batch};
-use super::layout::Store;
-use super::lock::StoreLock;
+use super::index::{Access, Index, marked};
+use super::layout::{Store, Watched};
+use super::lock::{StoreLock, let_others_in};
 use super::{read_each, sweep};
 use crate::archive::{BATCH_MAX, Collected, Retention};
 use crate::clock::{Clock, Timestamp};
@@ -34,6 +35,9 @@ pub(super) fn collect(
         let mut waiting: Vec<ReservationId> = over.iter().rev().map(|(_, id, _)| *id).collect();
         let mut is_first = true;
         while is_first || !waiting.is_empty() {
+            if !is_first {
+                let_others_in();
+            }
             let batch = waiting.split_off(waiting.len().saturating_sub(BATCH_MAX));
             match step(store, &batch, retention, clock, is_first, &mut collected) {
                 Ok(too_many) => {
@@ -66,7 +70,12 @@ fn step(
     if is_first {
         sweep(store, clock.now())?;
     }
-    let moved = move_batch(store, &lock, ids, retention, clock.now())?;
+    let index = Index::as_it_is(store, Access::Write);
+    let now = clock.now();
+    let moved = marked(index.as_ref(), &Watched::ALL, || move_batch(store, &lock, ids, retention, now))?;
+    if let Some(index) = index {
+        index.forget(&moved.reservations);
+    }
     for ended_at in moved.ended {
         collected.count(ended_at);
     }

@@ -21,10 +21,12 @@ use std::path::PathBuf;
 
 pub(super) use self::tables::Access;
 use self::tables::{Entry, Known, Look, Tables};
-use super::layout::{Folder, FolderMark, Room, Store};
+use super::archive::move_batch;
+use super::layout::{Folder, FolderMark, Store, Watched};
 use super::lock::StoreLock;
 use super::{publish, read_each, standing};
 use crate::address::Address;
+use crate::archive::{BATCH_MAX, Retention};
 use crate::clock::Timestamp;
 use crate::engine::EngineError;
 use crate::id::ReservationId;
@@ -43,23 +45,21 @@ const LOOK_INTERVAL_MICROSECONDS: i64 = 100;
 /// How often a look is begun again because somebody changed the folders during it.
 const LOOKS_MAX: usize = 3;
 
-/// How long after its end a reservation is archived without being asked: the default of `gc --older-than`.
-pub(super) const RETENTION_SECONDS: u32 = 3600;
+/// How many reservations have to be due before a `reserve` moves them into the archive: as many as one step moves. A
+/// step takes five syncs however many there are, and this way one `reserve` in many pays for them.
+const TIDIED: usize = BATCH_MAX;
 
 /// The folder of the index, below the store's.
 const FOLDER: &str = "index";
 /// What the name of the database ends with; before it stands the boot's id.
 const SUFFIX: &str = ".sqlite";
 
-/// The folders that the index is derived from.
-const WATCHED: [Room; 3] = [Room::Reservations, Room::Releases, Room::Superseded];
-
 /// An open index that has an entry for every standing reservation.
 #[derive(Debug)]
 pub(super) struct Index<'s> {
     store: &'s Store,
     tables: Tables,
-    marks: HashMap<Room, FolderMark>,
+    marks: HashMap<Watched, FolderMark>,
     /// Entries that were met and whose reservation does not stand: taken out with the next change.
     phantoms: RefCell<Vec<Entry>>,
 }
@@ -141,17 +141,17 @@ impl<'s> Index<'s> {
 
     /// Whether every watched folder carries its mark, so that nobody else has changed it.
     pub(super) fn is_marked(&self) -> Result<bool, EngineError> {
-        for room in WATCHED {
-            if !self.is_room_marked(room)? {
+        for watched in Watched::ALL {
+            if !self.is_folder_marked(watched)? {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    fn is_room_marked(&self, room: Room) -> Result<bool, EngineError> {
-        let Some(mark) = self.marks.get(&room) else { return Ok(false) };
-        Ok(self.store.room(room).mark()? == *mark)
+    fn is_folder_marked(&self, watched: Watched) -> Result<bool, EngineError> {
+        let Some(mark) = self.marks.get(&watched) else { return Ok(false) };
+        Ok(self.store.watched(watched).mark()? == *mark)
     }
 
     fn is_look_due(&self, now: Timestamp) -> Result<bool, Fault> {
@@ -167,10 +167,10 @@ impl<'s> Index<'s> {
         // Until this look has come to its end, no folder may carry a mark that the tables remember.
         let remembered: Vec<i64> = self.marks.drain().map(|(_, mark)| mark.modified).collect();
         let fresh = (past(now)..).step_by(MARK_STEP).find(|modified| !remembered.contains(modified));
-        for room in WATCHED {
+        for watched in Watched::ALL {
             // Where the folder belongs to another user it cannot be marked, and is looked at each time.
-            if let Some(mark) = fresh.and_then(|modified| self.store.room(room).set_mark(modified)) {
-                self.marks.insert(room, mark);
+            if let Some(mark) = fresh.and_then(|modified| self.store.watched(watched).set_mark(modified)) {
+                self.marks.insert(watched, mark);
             }
         }
         let present = ids(&self.store.reservations)?;
@@ -198,7 +198,8 @@ impl<'s> Index<'s> {
         // Neighbours in the tables are written one after the other.
         standing.sort_by(|one, other| one.addresses.cmp(&other.addresses));
 
-        let marks: Vec<(Room, FolderMark)> = self.marks.iter().map(|(room, mark)| (*room, *mark)).collect();
+        let marks: Vec<(Watched, FolderMark)> =
+            self.marks.iter().map(|(watched, mark)| (*watched, *mark)).collect();
         self.tables.change(|tables| {
             for &id in &gone {
                 tables.forget(id)?;
@@ -253,7 +254,11 @@ impl<'s> Index<'s> {
                 tables.forget(entry.id)?;
             }
             for &id in ends {
-                tables.know(Known { id, has_ended: false, due: now.plus_seconds(RETENTION_SECONDS) })?;
+                tables.know(Known {
+                    id,
+                    has_ended: false,
+                    due: now.plus_seconds(Retention::OLDER_THAN_DEFAULT),
+                })?;
             }
             tables.add(reservation)?;
             tables.know(due(reservation))
@@ -266,7 +271,7 @@ impl<'s> Index<'s> {
         let changed = self.tables.change(|tables| {
             for reservation in released {
                 tables.remove(reservation)?;
-                let due = now.plus_seconds(RETENTION_SECONDS);
+                let due = now.plus_seconds(Retention::OLDER_THAN_DEFAULT);
                 tables.know(Known { id: reservation.reservation_id, has_ended: true, due })?;
             }
             Ok(())
@@ -274,30 +279,72 @@ impl<'s> Index<'s> {
         changed.unwrap_or_default();
     }
 
-    /// Marks `room` again after a change that this process made and nobody else, as far as `was_marked` just
+    /// Moves what has been over for long into the archive, if there is enough of it to be worth the syncs. What goes
+    /// wrong is left to `gc`, which tells it.
+    pub(super) fn tidy(&self, lock: &StoreLock, now: Timestamp) {
+        let Ok(due) = self.tables.due(now, TIDIED) else { return };
+        if due.len() < TIDIED {
+            return;
+        }
+        let retention = Retention::older_than(Retention::OLDER_THAN_DEFAULT);
+        let moved = marked(Some(self), &Watched::ALL, || move_batch(self.store, lock, &due, &retention, now));
+        let Ok(moved) = moved else { return };
+        self.forget(&moved.reservations);
+        // What was revived, or is in use just now, or cannot be read: later.
+        let archived: HashSet<ReservationId> = moved.ids.into_iter().collect();
+        let left: Vec<(ReservationId, Timestamp)> = due
+            .into_iter()
+            .filter(|id| !archived.contains(id))
+            .map(|id| {
+                let lease = standing(self.store, id).ok().flatten();
+                let over = lease.map_or(now, |lease| lease.effective_expiry().max(now));
+                (id, over.plus_seconds(Retention::OLDER_THAN_DEFAULT))
+            })
+            .collect();
+        let changed =
+            self.tables.change(|tables| left.iter().try_for_each(|(id, due)| tables.put_off(*id, *due)));
+        changed.unwrap_or_default();
+    }
+
+    /// Takes out what was archived. That it fails harms nobody.
+    pub(super) fn forget(&self, archived: &[Reservation]) {
+        let changed = self.tables.change(|tables| {
+            archived.iter().try_for_each(|reservation| {
+                tables.remove(reservation)?;
+                tables.forget(reservation.reservation_id)
+            })
+        });
+        changed.unwrap_or_default();
+    }
+
+    /// Marks `watched` again after a change that this process made and nobody else, as far as `was_marked` just
     /// before it tells.
-    pub(super) fn mark(&self, room: Room) {
-        if let Some(mark) = self.marks.get(&room) {
+    pub(super) fn mark(&self, watched: Watched) {
+        if let Some(mark) = self.marks.get(&watched) {
             // Unmarked, it is looked at again.
-            self.store.room(room).set_mark(mark.modified);
+            self.store.watched(watched).set_mark(mark.modified);
         }
     }
 }
 
-/// Carries out a change of `room` by this process and marks the folder again, unless somebody else has changed it
+/// Carries out a change of `folders` by this process, and marks them again unless somebody else has changed them
 /// before.
 pub(super) fn marked<T>(
     index: Option<&Index<'_>>,
-    room: Room,
+    folders: &[Watched],
     change: impl FnOnce() -> Result<T, EngineError>,
 ) -> Result<T, EngineError> {
-    let index = match index {
-        Some(index) if index.is_room_marked(room)? => Some(index),
-        _ => None,
-    };
-    let changed = change()?;
+    let mut intact = Vec::with_capacity(folders.len());
     if let Some(index) = index {
-        index.mark(room);
+        for &watched in folders {
+            if index.is_folder_marked(watched)? {
+                intact.push((index, watched));
+            }
+        }
+    }
+    let changed = change()?;
+    for (index, watched) in intact {
+        index.mark(watched);
     }
     Ok(changed)
 }
@@ -307,7 +354,7 @@ fn due(reservation: &Reservation) -> Known {
     Known {
         id: reservation.reservation_id,
         has_ended: false,
-        due: reservation.expires_at.plus_seconds(RETENTION_SECONDS),
+        due: reservation.expires_at.plus_seconds(Retention::OLDER_THAN_DEFAULT),
     }
 }
 

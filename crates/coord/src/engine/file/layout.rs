@@ -33,7 +33,7 @@ pub(super) fn record_name(id: ReservationId) -> String {
 }
 
 /// The folders of a store. `Temporary` holds what is being written and is otherwise empty.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Room {
     Reservations,
     Heartbeats,
@@ -56,6 +56,18 @@ impl Room {
             Room::Temporary => "tmp",
         }
     }
+}
+
+/// The folders whose names say what stands: the index follows their changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Watched {
+    Reservations,
+    Releases,
+    Superseded,
+}
+
+impl Watched {
+    pub(super) const ALL: [Watched; 3] = [Watched::Reservations, Watched::Releases, Watched::Superseded];
 }
 
 /// Every folder that a new store gets. One that this program does not use yet belongs to the format.
@@ -143,16 +155,12 @@ impl Store {
         }))
     }
 
-    /// One of the folders; of one that is not kept open, the store's own.
-    pub(super) const fn room(&self, room: Room) -> &Folder {
-        match room {
-            Room::Reservations => &self.reservations,
-            Room::Heartbeats => &self.heartbeats,
-            Room::Releases => &self.releases,
-            Room::Superseded => &self.superseded,
-            Room::Temporary => &self.temporary,
-            // Opened by those who need it.
-            Room::Archive | Room::Waiting => &self.root,
+    /// One of the folders whose changes the index follows.
+    pub(super) const fn watched(&self, watched: Watched) -> &Folder {
+        match watched {
+            Watched::Reservations => &self.reservations,
+            Watched::Releases => &self.releases,
+            Watched::Superseded => &self.superseded,
         }
     }
 

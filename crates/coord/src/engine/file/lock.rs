@@ -76,6 +76,13 @@ impl StoreLock {
     }
 }
 
+/// Waits for as long as somebody who wants the store's lock may pause between two attempts: whoever takes it again and
+/// again would keep everybody out otherwise.
+#[expect(clippy::disallowed_methods, reason = "this module is the one caller, and it is one pause")]
+pub(super) fn let_others_in() {
+    std::thread::sleep(2 * PAUSE_MAX);
+}
+
 /// The exclusive lock of one reservation's record, which it can be read through.
 #[derive(Debug)]
 #[must_use = "the lock ends when this is dropped"]

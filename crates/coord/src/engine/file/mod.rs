@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use self::archive::Archive;
 use self::index::{Access, Index, marked};
-use self::layout::{Folder, Room, Store, record_name};
+use self::layout::{Folder, Store, Watched, record_name};
 use self::lock::{BEAT_WAIT, RIVAL_WAIT, RecordLock, RecordLocking, StoreLock, allow_record_locks};
 pub use self::prepare::Prepared;
 use self::publish::{Durability, Staged, Undo};
@@ -151,12 +151,29 @@ impl<C: Clock> FileEngine<C> {
 /// A request that somebody is in the way of. The store's lock is still held.
 struct Denial<'a> {
     store: &'a Store,
+    index: &'a mut Option<Index<'a>>,
     conflicts: Vec<Conflict>,
-    /// What the request was decided against.
+    /// What the request was decided against: with an index, only what overlaps it.
     candidates: &'a [Candidate],
     /// The tickets before it in the queue.
     ahead: &'a [Ticket],
     now: Timestamp,
+}
+
+impl Denial<'_> {
+    /// What the request was decided against, and all that the tickets before it could be waiting for.
+    fn candidates_of_all(&mut self) -> Result<Vec<Candidate>, EngineError> {
+        let mut all = self.candidates.to_vec();
+        if self.index.is_none() || self.ahead.is_empty() {
+            return Ok(all);
+        }
+        let wanted: Vec<Address> = self.ahead.iter().flat_map(|ticket| ticket.addresses.clone()).collect();
+        let known: HashSet<ReservationId> =
+            all.iter().map(|candidate| candidate.lease.reservation.reservation_id).collect();
+        let others = candidates(self.store, self.index, &wanted)?.into_iter();
+        all.extend(others.filter(|other| !known.contains(&other.lease.reservation.reservation_id)));
+        Ok(all)
+    }
 }
 
 impl<C: Clock> FileEngine<C> {
@@ -173,10 +190,7 @@ impl<C: Clock> FileEngine<C> {
         sweep(&store, now)?;
         let ahead = tickets_ahead(&store, request, ticket, now)?;
         let mut index = self.index_to_write(&store, &lock, now)?;
-        // Whom those ahead wait for is asked too: to find a circle of waits.
-        let asked: Vec<Address> =
-            ahead.iter().flat_map(|ticket| &ticket.addresses).chain(&request.addresses).cloned().collect();
-        let mut candidates = candidates(&store, &mut index, &asked)?;
+        let mut candidates = candidates(&store, &mut index, &request.addresses)?;
         // Whoever made the store may have been killed before its own name was on the disk: its first grant sees
         // to it.
         if index.is_none() && candidates.is_empty() && store.reservations.is_empty()? {
@@ -199,8 +213,8 @@ impl<C: Clock> FileEngine<C> {
         loop {
             let (supersede, notices) = match decide(request, &candidates, &ahead, now) {
                 Decision::Deny { conflicts } => {
-                    let (candidates, ahead) = (&*candidates, &*ahead);
-                    return denied(Denial { store: &store, conflicts, candidates, ahead, now });
+                    let (index, candidates, ahead) = (&mut index, &*candidates, &*ahead);
+                    return denied(Denial { store: &store, index, conflicts, candidates, ahead, now });
                 }
                 Decision::Renew { candidate, notices } => {
                     let lease = candidates.swap_remove(candidate).lease;
@@ -225,7 +239,11 @@ impl<C: Clock> FileEngine<C> {
                 let superseded: Vec<&Lease> =
                     supersede.iter().map(|&position| &candidates[position].lease).collect();
                 let taken_over = taken_over(request, &candidates);
-                let lease = write_grant(&store, index, request, ticket, &superseded, taken_over, now)?;
+                let lease = write_grant(&store, &mut index, request, ticket, &superseded, taken_over, now)?;
+                // Reservations that are being superseded are locked by this process, and not touched.
+                if let Some(index) = &index {
+                    index.tidy(&lock, now);
+                }
                 let grant = Grant {
                     lease,
                     renewed: false,
@@ -255,12 +273,13 @@ impl<C: Clock> Engine for FileEngine<C> {
         {
             return Ok(Turn::PlaceLost);
         }
-        let turn = self.attempt(request, ticket, |denial| {
-            let Denial { store, conflicts, candidates, ahead, now } = denial;
+        let turn = self.attempt(request, ticket, |mut denial| {
             if request.take_over.is_some() {
-                return Ok(Turn::Answered(Reserved::Denied { conflicts }));
+                return Ok(Turn::Answered(Reserved::Denied { conflicts: denial.conflicts }));
             }
-            if let Some(cycle) = deadlock(request, candidates, ahead, now) {
+            let candidates = denial.candidates_of_all()?;
+            let Denial { store, conflicts, ahead, now, .. } = denial;
+            if let Some(cycle) = deadlock(request, &candidates, ahead, now) {
                 return Ok(Turn::Deadlock { cycle });
             }
             let ticket = match ticket {
@@ -370,7 +389,7 @@ impl<C: Clock> Engine for FileEngine<C> {
         let mut published = Published::default();
         let mut answers = Vec::with_capacity(request.reservations.len());
         for &id in &request.reservations {
-            let released = marked(index.as_ref(), Room::Releases, || {
+            let released = marked(index.as_ref(), &[Watched::Releases], || {
                 write_release(&store, request, id, now, &mut published)
             });
             answers.push((id, released));
@@ -378,7 +397,7 @@ impl<C: Clock> Engine for FileEngine<C> {
         if !published.staged.is_empty() {
             store.releases.sync()?;
         }
-        let Published { staged, undo, reservations } = published;
+        let Published { undo, reservations, staged } = published;
         undo.keep();
         if let Some(index) = index {
             index.end(&reservations, now);
@@ -582,12 +601,11 @@ fn candidates(
     index: &mut Option<Index<'_>>,
     addresses: &[Address],
 ) -> Result<Vec<Candidate>, EngineError> {
-    let listing = match index.as_ref().and_then(|index| index.overlapping(addresses)) {
-        Some(leases) => Listing::of(leases),
-        None => {
-            *index = None;
-            live(store)?
-        }
+    let listing = if let Some(leases) = index.as_ref().and_then(|index| index.overlapping(addresses)) {
+        Listing::of(leases)
+    } else {
+        *index = None;
+        live(store)?
     };
     match listing.damaged.into_iter().next() {
         Some(error) => Err(error),
@@ -704,7 +722,7 @@ fn renew(
 /// changes nothing; what was published is taken back if a later step fails.
 fn write_grant(
     store: &Store,
-    index: Option<Index<'_>>,
+    index: &mut Option<Index<'_>>,
     request: &Request,
     ticket: Option<TicketNumber>,
     superseded: &[&Lease],
@@ -724,7 +742,7 @@ fn write_grant(
         let reason = Some(take_over.reason.clone());
         let release = Release::new(take_over.reservation, Some(holder), &request.run, reason, now);
         marks.push((
-            Room::Releases,
+            Watched::Releases,
             take_over.reservation,
             stage(store, "release", take_over.reservation, &release)?,
         ));
@@ -733,7 +751,7 @@ fn write_grant(
         for lease in superseded {
             let loser = lease.reservation.reservation_id;
             let mark = lease.superseded_by(id, &request.run, now);
-            marks.push((Room::Superseded, loser, stage(store, "superseded", loser, &mark)?));
+            marks.push((Watched::Superseded, loser, stage(store, "superseded", loser, &mark)?));
         }
     }
     let staged_reservation = stage(store, "reservation", id, &reservation)?;
@@ -741,22 +759,25 @@ fn write_grant(
     tokens::publish(store, staged_token)?;
     let ends: Vec<ReservationId> = marks.iter().map(|(_, id, _)| *id).collect();
     // Without its entries, the folder of the new record is left unmarked, and whoever comes next looks at it.
-    let index = index.filter(|index| index.enter(&reservation, &ends, now));
+    if index.as_ref().is_some_and(|index| !index.enter(&reservation, &ends, now)) {
+        *index = None;
+    }
+    let index = index.as_ref();
     let mut undo = Undo::default();
-    for (room, marked_id, staged) in &marks {
-        let (folder, name) = (store.room(*room), record_name(*marked_id));
-        if marked(index.as_ref(), *room, || staged.publish_new(folder, &name))? {
+    for (watched, marked_id, staged) in &marks {
+        let (folder, name) = (store.watched(*watched), record_name(*marked_id));
+        if marked(index, &[*watched], || staged.publish_new(folder, &name))? {
             undo.made(folder, name);
         }
     }
-    for room in [Room::Releases, Room::Superseded] {
-        if marks.iter().any(|(its, ..)| *its == room) {
-            store.room(room).sync()?;
+    for watched in [Watched::Releases, Watched::Superseded] {
+        if marks.iter().any(|(its, ..)| *its == watched) {
+            store.watched(watched).sync()?;
         }
     }
     let name = record_name(id);
     let publish = || staged_reservation.publish_new(&store.reservations, &name);
-    if !marked(index.as_ref(), Room::Reservations, publish)? {
+    if !marked(index, &[Watched::Reservations], publish)? {
         let detail = "a record of this id is there already, though its token was never granted";
         return Err(EngineError::Misplaced { path: store.reservations.path_of(&name), detail });
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
-use super::super::layout::{FolderMark, Room};
+use super::super::layout::{FolderMark, Watched};
 use crate::address::Address;
 use crate::clock::Timestamp;
 use crate::id::ReservationId;
@@ -129,7 +129,7 @@ impl Tables {
     }
 
     /// What the folders were marked with when the tables were known to be complete.
-    pub(super) fn marks(&self) -> rusqlite::Result<Vec<(Room, FolderMark)>> {
+    pub(super) fn marks(&self) -> rusqlite::Result<Vec<(Watched, FolderMark)>> {
         let mut statement = self.connection.prepare("SELECT room, device, inode, modified FROM marks")?;
         let marks = statement.query_map([], |row| {
             let mark = FolderMark { device: row.get(1)?, inode: row.get(2)?, modified: row.get(3)? };
@@ -137,7 +137,9 @@ impl Tables {
         })?;
         marks
             .map(|mark| {
-                mark.and_then(|(room, mark)| Ok((room_of(room).ok_or(rusqlite::Error::InvalidQuery)?, mark)))
+                mark.and_then(|(room, mark)| {
+                    Ok((watched_of(room).ok_or(rusqlite::Error::InvalidQuery)?, mark))
+                })
             })
             .collect()
     }
@@ -187,7 +189,8 @@ impl Tables {
     }
 
     /// At most `limit` of those that are due at `now`, longest first.
-    pub(super) fn due(&self, now: Timestamp, limit: u32) -> rusqlite::Result<Vec<ReservationId>> {
+    pub(super) fn due(&self, now: Timestamp, limit: usize) -> rusqlite::Result<Vec<ReservationId>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut statement =
             self.connection.prepare("SELECT id FROM known WHERE due <= ?1 ORDER BY due LIMIT ?2")?;
         let due = statement.query_map(params![now.as_microseconds(), limit], |row| id(row, 0))?;
@@ -251,6 +254,13 @@ impl Changes<'_> {
         Ok(())
     }
 
+    /// Notes when a record may be archived; whether it has ended stays as it is.
+    pub(super) fn put_off(&self, id: ReservationId, due: Timestamp) -> rusqlite::Result<()> {
+        let mut statement = self.connection.prepare_cached("UPDATE known SET due = ?2 WHERE id = ?1")?;
+        statement.execute(params![id.digest(), due.as_microseconds()])?;
+        Ok(())
+    }
+
     /// Notes that a record is gone.
     pub(super) fn forget(&self, id: ReservationId) -> rusqlite::Result<()> {
         self.connection.prepare_cached("DELETE FROM known WHERE id = ?1")?.execute([id.digest()])?;
@@ -258,12 +268,12 @@ impl Changes<'_> {
     }
 
     /// Notes that the tables are complete while the folders carry these marks.
-    pub(super) fn complete(&self, marks: &[(Room, FolderMark)], look: Look) -> rusqlite::Result<()> {
+    pub(super) fn complete(&self, marks: &[(Watched, FolderMark)], look: Look) -> rusqlite::Result<()> {
         self.connection.execute("DELETE FROM marks", [])?;
         for (room, FolderMark { device, inode, modified }) in marks {
             self.connection.execute(
                 "INSERT INTO marks (room, device, inode, modified) VALUES (?1, ?2, ?3, ?4)",
-                params![room_number(*room), device, inode, modified],
+                params![number_of(*room), device, inode, modified],
             )?;
         }
         self.connection.execute("DELETE FROM look", [])?;
@@ -281,22 +291,16 @@ fn above(node: &str) -> impl Iterator<Item = &str> {
     top.into_iter().chain(node.match_indices('/').map(|(position, _)| &node[..position]))
 }
 
-const fn room_number(room: Room) -> i64 {
-    match room {
-        Room::Reservations => 1,
-        Room::Releases => 2,
-        Room::Superseded => 3,
-        Room::Heartbeats => 4,
-        Room::Temporary => 5,
-        Room::Archive => 6,
-        Room::Waiting => 7,
+const fn number_of(watched: Watched) -> i64 {
+    match watched {
+        Watched::Reservations => 1,
+        Watched::Releases => 2,
+        Watched::Superseded => 3,
     }
 }
 
-fn room_of(number: i64) -> Option<Room> {
-    [Room::Reservations, Room::Releases, Room::Superseded]
-        .into_iter()
-        .find(|&room| room_number(room) == number)
+fn watched_of(number: i64) -> Option<Watched> {
+    Watched::ALL.into_iter().find(|&watched| number_of(watched) == number)
 }
 
 fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<ReservationId> {

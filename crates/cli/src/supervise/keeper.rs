@@ -1,0 +1,178 @@
+//! Looks at the reservation and sends its heartbeats, on a thread of its own: a store whose lock is held, or a
+//! disk that does not answer, must not keep the supervisor from stopping the command in time.
+
+use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use muse_coord::{
+    Beat, Beaten, Clock as _, Coordinator, FileEngine, Lease, ReservationId, RunId, State, SystemClock,
+    Timestamp, TtlSeconds,
+};
+
+use super::deadline::Instant;
+use crate::error::CommandError;
+
+/// The reservation that is kept, and what keeps it.
+#[derive(Debug)]
+pub(crate) struct Keeping {
+    pub(crate) coordinator: Coordinator<FileEngine<SystemClock>>,
+    pub(crate) reservation: ReservationId,
+    pub(crate) run: RunId,
+    pub(crate) ttl: TtlSeconds,
+}
+
+/// What the store says of the reservation.
+#[derive(Debug)]
+pub(super) enum Standing {
+    /// The run has it, until then.
+    Held { until: Timestamp, has_lapsed: bool },
+    /// The run does not have it any more.
+    Lost(Loss),
+}
+
+/// How a reservation was lost.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Loss {
+    /// It was released, by this run and for this reason if that could be read.
+    Released { by: Option<RunId>, reason: Option<String> },
+    /// It lapsed, and somebody was granted its addresses.
+    Superseded { by: Option<RunId> },
+    /// There is no such reservation any more.
+    Gone,
+}
+
+impl Keeping {
+    /// Looks at the reservation.
+    pub(super) fn look(&self) -> Result<Standing, CommandError> {
+        let Some(lease) = self.coordinator.show(self.reservation)? else {
+            return Ok(Standing::Lost(Loss::Gone));
+        };
+        Ok(standing(&lease, SystemClock.now()))
+    }
+
+    /// Extends the reservation to a TTL from now. Also says for how many seconds it had lapsed, if it had.
+    fn beat(&self) -> Result<(Standing, Option<u64>), CommandError> {
+        let beat = Beat { reservation: self.reservation, run: self.run.clone(), extension: self.ttl };
+        let lost = match self.coordinator.heartbeat(&beat)? {
+            Beaten::Extended { lapsed_seconds, .. } => return Ok((self.look()?, lapsed_seconds)),
+            Beaten::Released => Loss::Released { by: None, reason: None },
+            Beaten::Superseded(mark) => Loss::Superseded { by: Some(mark.run_id) },
+            Beaten::NotFound => Loss::Gone,
+        };
+        // The records say more than the answer, if they can be read.
+        match self.look() {
+            Ok(Standing::Lost(lost)) => Ok((Standing::Lost(lost), None)),
+            _ => Ok((Standing::Lost(lost), None)),
+        }
+    }
+}
+
+fn standing(lease: &Lease, now: Timestamp) -> Standing {
+    let state = lease.state(now);
+    match state {
+        State::Released => {
+            let release = lease.release.content();
+            Standing::Lost(Loss::Released {
+                by: release.map(|release| release.run_id.clone()),
+                reason: release.and_then(|release| release.reason.clone()),
+            })
+        }
+        State::Superseded => {
+            let by = lease.supersession.content().map(|mark| mark.run_id.clone());
+            Standing::Lost(Loss::Superseded { by })
+        }
+        State::Active | State::Lapsed => {
+            Standing::Held { until: lease.effective_expiry(), has_lapsed: state == State::Lapsed }
+        }
+    }
+}
+
+/// What the keeper is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Job {
+    Look,
+    Beat,
+}
+
+/// What came of a job.
+#[derive(Debug)]
+pub(super) struct News {
+    pub(super) job: Job,
+    /// When it was begun.
+    pub(super) at: Instant,
+    pub(super) standing: Result<Standing, CommandError>,
+    /// For how many seconds the reservation had lapsed before a heartbeat, if it had.
+    pub(super) lapsed_seconds: Option<u64>,
+}
+
+/// The thread, and the ways to and from it.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    jobs: Sender<Job>,
+    news: Receiver<News>,
+    /// Has a byte for each piece of news: what waits for signals can wait for this too.
+    bell: PipeReader,
+    thread: JoinHandle<()>,
+    is_busy: bool,
+}
+
+impl Keeper {
+    pub(super) fn start(keeping: Keeping) -> io::Result<Keeper> {
+        let (jobs, received) = channel();
+        let (sender, news) = channel();
+        let (bell, ringer) = io::pipe()?;
+        let thread = std::thread::Builder::new()
+            .name("keeper".to_owned())
+            .spawn(move || keep(&keeping, &received, &sender, ringer))?;
+        Ok(Keeper { jobs, news, bell, thread, is_busy: false })
+    }
+
+    /// Whether the last job is still under way.
+    pub(super) const fn is_busy(&self) -> bool {
+        self.is_busy
+    }
+
+    pub(super) fn ask(&mut self, job: Job) {
+        // The thread ends only after this side has.
+        self.is_busy = self.jobs.send(job).is_ok();
+    }
+
+    /// Can be read as soon as there is news.
+    pub(super) fn readable(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+
+    /// What came of the job, if it is done.
+    pub(super) fn hear(&mut self) -> io::Result<Option<News>> {
+        let Ok(news) = self.news.try_recv() else { return Ok(None) };
+        self.is_busy = false;
+        // The byte was written after the news was sent, so this waits for an instant at most.
+        self.bell.read_exact(&mut [0])?;
+        Ok(Some(news))
+    }
+
+    /// Ends the thread, after the job that is under way: every wait for the store has an end.
+    pub(super) fn end(self) {
+        drop(self.jobs);
+        // It does not panic; if it did, there would be nothing more to do.
+        self.thread.join().unwrap_or_default();
+    }
+}
+
+fn keep(keeping: &Keeping, jobs: &Receiver<Job>, news: &Sender<News>, mut bell: PipeWriter) {
+    for job in jobs {
+        let at = Instant::now(|| SystemClock.now());
+        let (standing, lapsed_seconds) = match job {
+            Job::Look => (keeping.look(), None),
+            Job::Beat => match keeping.beat() {
+                Ok((standing, lapsed_seconds)) => (Ok(standing), lapsed_seconds),
+                Err(error) => (Err(error), None),
+            },
+        };
+        if news.send(News { job, at, standing, lapsed_seconds }).is_err() || bell.write_all(&[0]).is_err() {
+            break;
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The signals that the supervisor waits for instead of being interrupted by them.
+//!
+//! They are blocked and read as events, and no handler is installed: what this process was started with
+//! (`nohup`, a shell's background job) stays as it was, and the command inherits it. A blocked signal stays
+//! pending until it is read, so none is lost between a grant and the command's start. The mask itself would be
+//! inherited too: the step before the command takes it back (see [`super::step`]).
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::sys::signal::{SigSet, Signal as NixSignal};
+use rustix::process::{Signal, kill_current_process_group};
+
+/// Those that are blocked. The terminal's own (`SIGTTIN`, `SIGTTOU`) are because another process of the same
+/// pipeline can bring them upon this one, which must go on; and because whoever hands the terminal over from
+/// the background would be stopped by `SIGTTOU`.
+const BLOCKED: [(NixSignal, Signal); 9] = [
+    (NixSignal::SIGCHLD, Signal::CHILD),
+    (NixSignal::SIGINT, Signal::INT),
+    (NixSignal::SIGTERM, Signal::TERM),
+    (NixSignal::SIGHUP, Signal::HUP),
+    (NixSignal::SIGQUIT, Signal::QUIT),
+    (NixSignal::SIGTSTP, Signal::TSTP),
+    (NixSignal::SIGCONT, Signal::CONT),
+    (NixSignal::SIGTTIN, Signal::TTIN),
+    (NixSignal::SIGTTOU, Signal::TTOU),
+];
+
+/// Blocked signals, to be read one after the other.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    /// The numbers of those that were not blocked before.
+    added: Vec<i32>,
+    source: Source,
+}
+
+impl Signals {
+    /// Blocks the signals in this thread and in those that it starts from now on. To be called while it is the
+    /// only one.
+    pub(crate) fn block() -> io::Result<Signals> {
+        let before = SigSet::thread_get_mask()?;
+        let set: SigSet = BLOCKED.iter().map(|(signal, _)| *signal).collect();
+        set.thread_block()?;
+        let added = set.iter().filter(|signal| !before.contains(*signal));
+        Ok(Signals { added: added.map(|signal| signal as i32).collect(), source: Source::of(&set)? })
+    }
+
+    /// The numbers of the signals that a process started from here has to unblock.
+    pub(super) fn added(&self) -> &[i32] {
+        &self.added
+    }
+
+    /// The next signal that has arrived, if any has.
+    pub(super) fn next(&self) -> io::Result<Option<Signal>> {
+        let number = self.source.next()?;
+        Ok(BLOCKED.iter().find(|(signal, _)| Some(*signal as i32) == number).map(|(_, signal)| *signal))
+    }
+
+    /// Can be read as soon as a signal has arrived.
+    pub(super) fn readable(&self) -> BorrowedFd<'_> {
+        self.source.fd()
+    }
+}
+
+/// Unblocks the signals of these numbers in this thread. Those that are pending act now.
+pub(super) fn unblock(numbers: &[i32]) -> io::Result<()> {
+    let set: SigSet = numbers.iter().filter_map(|&number| NixSignal::try_from(number).ok()).collect();
+    Ok(set.thread_unblock()?)
+}
+
+/// Stops this process and its whole group (a pipeline, a script) as `signal` does, and returns when they go on.
+///
+/// The kernel discards the signal for a process in an orphaned group, which nobody could continue: then this
+/// returns at once. Therefore it is the default action of the signal, and not `SIGSTOP`.
+pub(super) fn stop_own_group(signal: Signal) -> io::Result<()> {
+    let own = BLOCKED.iter().find(|(_, known)| *known == signal).map(|(own, _)| *own);
+    let set: SigSet = own.into_iter().collect();
+    kill_current_process_group(signal)?;
+    set.thread_unblock()?;
+    Ok(set.thread_block()?)
+}
+
+/// Where blocked signals are read: a file descriptor that the kernel fills.
+#[cfg(target_os = "linux")]
+#[derive(Debug)]
+struct Source(nix::sys::signalfd::SignalFd);
+
+#[cfg(target_os = "linux")]
+impl Source {
+    fn of(set: &SigSet) -> io::Result<Source> {
+        use nix::sys::signalfd::{SfdFlags, SignalFd};
+        Ok(Source(SignalFd::with_flags(set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
+    }
+
+    fn next(&self) -> io::Result<Option<i32>> {
+        Ok(self.0.read_signal()?.and_then(|info| i32::try_from(info.ssi_signo).ok()))
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Where blocked signals are read: a pipe, filled by a thread that waits for them. `SIGTSTP` is left out, or
+/// the thread would take it from [`stop_own_group`].
+#[cfg(not(target_os = "linux"))]
+#[derive(Debug)]
+struct Source(io::PipeReader);
+
+#[cfg(not(target_os = "linux"))]
+impl Source {
+    fn of(set: &SigSet) -> io::Result<Source> {
+        use std::io::Write as _;
+        let (reader, mut writer) = io::pipe()?;
+        let mut awaited = *set;
+        awaited.remove(NixSignal::SIGTSTP);
+        std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            while let Ok(signal) = awaited.wait() {
+                if writer.write_all(&(signal as i32).to_ne_bytes()).is_err() {
+                    break;
+                }
+            }
+        })?;
+        Ok(Source(reader))
+    }
+
+    fn next(&self) -> io::Result<Option<i32>> {
+        use std::io::Read as _;
+        if !super::is_readable(self.fd())? {
+            return Ok(None);
+        }
+        let mut number = [0; 4];
+        (&self.0).read_exact(&mut number)?;
+        Ok(Some(i32::from_ne_bytes(number)))
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -1,0 +1,832 @@
+//! `muse coord run` with real children: how they end, who is told, and that nothing is left behind.
+//!
+//! Children that wait do so in a loop that ends by itself when the scratch folder is gone.
+
+#![cfg(target_os = "linux")]
+#![expect(clippy::disallowed_methods, reason = "tests start processes, write files and hold locks")]
+#![expect(clippy::unwrap_used, reason = "what a helper of a test does not expect fails the test")]
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use muse_coord::Timestamp;
+use muse_testkit::process::{Running, now, signal, until};
+use muse_testkit::tmux::Tmux;
+use muse_testkit::{Answer, Muse, Scratch};
+use rustix::process::Signal;
+
+mod support;
+
+use support::redact;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_muse");
+
+/// A child that says that it is there, and waits until a file `go` is made. What a test runs it with stands
+/// before it: traps, and jobs beside it.
+const WAIT: &str = "echo $$ > started.new; mv started.new started; \
+                    while [ -e started ] && ! [ -e go ]; do sleep 0.02; done";
+
+/// A scratch repository and what is asked of it.
+struct Stage {
+    muse: Muse,
+    scratch: Scratch,
+}
+
+impl Stage {
+    fn new() -> Stage {
+        let muse = Muse::new(PROGRAM);
+        let scratch = Scratch::with_store(&muse);
+        Stage { muse, scratch }
+    }
+
+    fn path(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    fn coord(&self, arguments: &[&str]) -> Answer {
+        self.muse.run(self.path(), &[&["coord"], arguments, &["--json"]].concat())
+    }
+
+    /// Starts a script under `muse coord run` with these flags.
+    fn start(&self, flags: &[&str], script: &str) -> Running {
+        self.start_under(&[], flags, script)
+    }
+
+    fn start_under(&self, wrapper: &[&str], flags: &[&str], script: &str) -> Running {
+        let arguments =
+            [&["coord", "run", "--run-id", "worker", "src/a.py"], flags, &["--", "sh", "-c", script]]
+                .concat();
+        self.muse.start(self.path(), wrapper, &arguments)
+    }
+
+    /// Waits until the child says that it is there, and returns its process id.
+    fn child(&self) -> u32 {
+        let mut pid = None;
+        until("the child has started", || {
+            pid = fs::read_to_string(self.at("started")).ok().and_then(|text| text.trim().parse().ok());
+            pid.is_some()
+        });
+        pid.unwrap()
+    }
+
+    fn go(&self) {
+        fs::write(self.at("go"), "").unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.at(name)).unwrap_or_default()
+    }
+
+    /// The reservations that are active.
+    fn active(&self) -> Vec<String> {
+        let list = self.coord(&["list"]);
+        assert!(list.is_ok(), "{}", list.brief());
+        let rows = list.json["reservations"].as_array().unwrap();
+        rows.iter().map(|row| row["reservation_id"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The only reservation there is.
+    fn only(&self) -> String {
+        let active = self.active();
+        assert_eq!(active.len(), 1, "{active:?}");
+        active[0].clone()
+    }
+
+    fn force(&self, id: &str) {
+        let forced = self.coord(&["release", id, "--run-id", "boss", "--force", "--reason", "merge freeze"]);
+        assert!(forced.is_ok(), "{}", forced.brief());
+    }
+
+    fn state(&self, id: &str) -> String {
+        let shown = self.coord(&["show", id]);
+        shown.json["reservation"]["state"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Nothing is active any more, and no process works in the folder.
+    #[track_caller]
+    fn is_left_clean(&self) {
+        assert_eq!(self.active(), Vec::<String>::new());
+        self.is_deserted();
+        assert_eq!(self.scratch.temporary(), Vec::<String>::new());
+    }
+
+    fn is_deserted(&self) {
+        until("no process is left in the folder", || processes_in(self.path()).is_empty());
+    }
+}
+
+/// The living processes whose current directory is this one.
+fn processes_in(folder: &Path) -> Vec<u32> {
+    let folder = folder.canonicalize().unwrap();
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|place| place == folder)).collect()
+}
+
+/// The letter that the system has for the state of a process: `T` is stopped.
+fn process_state(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+fn is_alive(pid: u32) -> bool {
+    process_state(pid).is_some_and(|state| state != 'Z')
+}
+
+#[track_caller]
+fn ends_with(answer: &Answer, code: i32) {
+    assert_eq!((answer.exit, answer.signal), (Some(code), None), "{}", answer.brief());
+}
+
+/// The command was stopped because of its reservation.
+#[track_caller]
+fn is_stopped(answer: &Answer, because: &str) {
+    ends_with(answer, 8);
+    assert!(answer.stderr.contains(because), "no {because:?} in {:?}", answer.stderr);
+}
+
+// How a command ends by itself
+
+#[test]
+fn streams_and_exit_code_are_the_commands_own() {
+    let stage = Stage::new();
+    // More than a pipe holds, every byte among it.
+    let bytes: Vec<u8> = (0..300_000_u32).map(|at| at.wrapping_mul(2_654_435_761).to_be_bytes()[1]).collect();
+    fs::write(stage.at("data"), &bytes).unwrap();
+    for code in ["0", "7", "255"] {
+        let words =
+            ["sh", "-c", "cat; cat data >&2; printf '%s|' \"$@\"; exit $1", "sh", code, "-j", "--json", ""];
+        let play = |before: &[&str]| {
+            let all = [before, &words].concat();
+            let mut command = Command::new(all[0]);
+            command.args(&all[1..]).current_dir(stage.path());
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let mut child = command.spawn().unwrap();
+            let (mut stdin, input) = (child.stdin.take().unwrap(), bytes.clone());
+            let writer = std::thread::spawn(move || stdin.write_all(&input).unwrap());
+            let output = child.wait_with_output().unwrap();
+            writer.join().unwrap();
+            output
+        };
+        let bare = play(&[]);
+        for flags in
+            [&["coord", "run", "--run-id", "worker"][..], &["coord", "run", "--json", "--run-id", "worker"]]
+        {
+            let wrapped = play(&[&[PROGRAM], flags, &["data", "--"]].concat());
+            assert_eq!(wrapped.status.code(), bare.status.code());
+            assert_eq!(wrapped.status.code(), code.parse().ok());
+            assert!(wrapped.stdout == bare.stdout, "stdout differs");
+            assert!(wrapped.stderr == bare.stderr, "stderr differs");
+        }
+    }
+    stage.is_left_clean();
+}
+
+#[test]
+fn a_command_that_a_signal_ends_is_128_and_the_signal() {
+    let stage = Stage::new();
+    for (number, code) in [("9", 137), ("15", 143), ("2", 130), ("34", 162)] {
+        ends_with(&stage.start(&[], &format!("kill -{number} $$; sleep 1000")).finish(), code);
+        stage.is_left_clean();
+    }
+}
+
+#[test]
+fn the_command_knows_what_it_runs_under() {
+    let stage = Stage::new();
+    let script = "echo \"$MUSE_RUN_ID $MUSE_RESERVATION_ID $MUSE_TOKEN\"; \
+                  \"$0\" coord show \"$MUSE_RESERVATION_ID\" --json";
+    let arguments = ["coord", "run", "--run-id", "worker/1", "--op", "modify", "--shared", "--ttl", "77"];
+    let arguments = [&arguments[..], &["src/a.py", "b.py", "--", "sh", "-c", script, PROGRAM]].concat();
+    let answer = stage.muse.run(stage.path(), &arguments);
+    ends_with(&answer, 0);
+    let stdout = String::from_utf8(answer.stdout).unwrap();
+    let (variables, shown) = stdout.split_once('\n').unwrap();
+    let row = &serde_json::from_str::<serde_json::Value>(shown).unwrap()["reservation"];
+    assert_eq!(variables, format!("worker/1 {} {}", row["reservation_id"].as_str().unwrap(), row["token"]));
+    assert_eq!(row["state"], "active");
+    assert_eq!(row["addresses"], serde_json::json!(["b.py", "src/a.py"]));
+    assert_eq!((&row["mode"], &row["operation"]), (&"shared".into(), &"modify".into()));
+    assert_eq!(row["ttl_seconds"], 77);
+    stage.is_left_clean();
+}
+
+/// What a process inherits beside its streams.
+#[test]
+fn the_command_inherits_what_it_would_without_muse() {
+    let stage = Stage::new();
+    // The last two signals that are ignored are the C library's own, which any of its ways to start a process
+    // sets so.
+    let script = "for fd in /proc/self/fd/*; do echo \"${fd##*/}\"; done; ulimit -n; umask; pwd; \
+                  sed -n 's/^SigBlk:\\|^SigIgn:\\|^SigPnd:/&/p' /proc/self/status | sed 's/00000001800/00000000000/'; \
+                  env | grep -v '^MUSE_' | sort";
+    for setup in ["", "trap '' HUP INT;", "exec 7</dev/null; ulimit -S -n 100; umask 027;"] {
+        let play = |before: &str| {
+            let command = format!("{setup} exec {before} sh -c \"$SCRIPT\"");
+            let output = Command::new("sh")
+                .args(["-c", &command])
+                .env("SCRIPT", script)
+                .env("MUSE", PROGRAM)
+                .current_dir(stage.path())
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let bare = play("");
+        assert!(bare.contains("SigBlk"), "{bare}");
+        assert_eq!(play("\"$MUSE\" coord run --run-id worker a.py --"), bare, "after {setup:?}");
+    }
+    stage.is_left_clean();
+}
+
+// What never starts
+
+#[test]
+fn a_denied_command_is_never_started_and_the_answer_is_that_of_reserve() {
+    let stage = Stage::new();
+    let held = stage.coord(&["reserve", "src/a.py", "--run-id", "rival", "--ttl", "3630"]);
+    assert!(held.is_ok());
+    for json in [&[][..], &["--json"]] {
+        let reserve = [&["coord", "reserve", "src/a.py::f", "--run-id", "worker"], json].concat();
+        let run =
+            [&["coord", "run", "src/a.py::f", "--run-id", "worker"], json, &["--", "touch", "ran"]].concat();
+        let (reserve, run) = (stage.muse.run(stage.path(), &reserve), stage.muse.run(stage.path(), &run));
+        assert_eq!((run.exit, reserve.exit), (Some(6), Some(6)));
+        let text = |answer: &Answer| redact(std::str::from_utf8(&answer.stdout).unwrap());
+        assert_eq!(text(&run), text(&reserve));
+        assert_eq!(redact(&run.stderr), redact(&reserve.stderr));
+    }
+    assert!(!stage.at("ran").exists());
+    assert_eq!(stage.active(), [held.id()]);
+}
+
+/// Waits until somebody has a place in the queue.
+fn somebody_waits(stage: &Stage) {
+    until("somebody waits", || {
+        let waiting = fs::read_dir(stage.at(".muse/coordination/waiting"));
+        waiting.is_ok_and(|mut entries| entries.next().is_some())
+    });
+}
+
+#[test]
+fn a_command_waits_for_its_turn() {
+    let stage = Stage::new();
+    let holder = stage.coord(&["reserve", "src/", "--run-id", "alice"]);
+    let running = stage.start(&["--wait", "60"], "touch started; echo done");
+    somebody_waits(&stage);
+    assert!(!stage.at("started").exists());
+    assert!(stage.coord(&["release", &holder.id(), "--run-id", "alice"]).is_ok());
+    let answer = running.finish();
+    assert_eq!((answer.exit, &*answer.stdout), (Some(0), &b"done\n"[..]), "{}", answer.brief());
+    assert!(answer.stderr.contains("waiting at place 1"), "{}", answer.stderr);
+    stage.is_left_clean();
+}
+
+#[test]
+fn a_command_whose_wait_is_over_is_never_started() {
+    let stage = Stage::new();
+    stage.coord(&["reserve", "src/a.py", "--run-id", "alice"]);
+    let words =
+        ["coord", "run", "--run-id", "worker", "src/a.py", "--wait", "1", "--json", "--", "touch", "started"];
+    let answer = stage.muse.run(stage.path(), &words);
+    assert_eq!((answer.exit, answer.status()), (Some(7), "wait_timeout"), "{}", answer.brief());
+    for (signal_sent, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+        let words = [&words[..5], &["--wait", "60"], &words[7..]].concat();
+        let running = stage.muse.start(stage.path(), &[] as &[&str], &words);
+        somebody_waits(&stage);
+        signal(running.id(), signal_sent);
+        let answer = running.finish();
+        assert_eq!((answer.exit, answer.status()), (Some(code), "interrupted"), "{}", answer.brief());
+        let left = fs::read_dir(stage.at(".muse/coordination/waiting")).unwrap().count();
+        assert_eq!(left, 0, "the place is given up");
+    }
+    assert!(!stage.at("started").exists());
+    let answer = stage.coord(&["list"]);
+    assert_eq!(answer.json["count"], 1, "{}", answer.brief());
+}
+
+#[test]
+fn a_command_that_cannot_be_started_leaves_nothing() {
+    let stage = Stage::new();
+    fs::write(stage.at("plain"), "no program").unwrap();
+    for (command, code, status) in
+        [("no-such-command", 127, "command_not_found"), ("./plain", 126, "command_not_executable")]
+    {
+        let run = ["coord", "run", "--run-id", "worker", "a.py"];
+        let text = stage.muse.run(stage.path(), &[&run[..], &["--", command]].concat());
+        ends_with(&text, code);
+        assert!(text.stdout.is_empty() && text.stderr.starts_with("error: the command "), "{}", text.brief());
+        assert!(text.stderr.contains(command), "{}", text.brief());
+        let json = stage.muse.run(stage.path(), &[&run[..], &["--json", "--", command]].concat());
+        ends_with(&json, code);
+        assert_eq!((json.status(), &json.json["exit_code"], &*json.stderr), (status, &code.into(), ""));
+        stage.is_left_clean();
+    }
+}
+
+#[test]
+fn bad_arguments_change_nothing() {
+    let stage = Stage::new();
+    for (flags, code, status) in [
+        (&["--ttl", "10"][..], 1, "bad_args"),
+        (&["--ttl", "10", "--grace", "11"], 1, "bad_args"),
+        (&["--grace", "-1"], 1, "bad_args"),
+        (&["--ttl", "0", "--grace", "0"], 1, "bad_args"),
+        (&["--ttl", "5", "--grace", "4", "../out"], 1, "bad_address"),
+        (&["--grace", "x"], 2, "usage"),
+        (&["--run-id", "again"], 2, "usage"),
+    ] {
+        let run = ["coord", "run", "--json", "--run-id", "worker", "a.py"];
+        let answer = stage.muse.run(stage.path(), &[&run[..], flags, &["--", "touch", "ran"]].concat());
+        assert_eq!((answer.exit, answer.status()), (Some(code), status), "{flags:?}: {}", answer.brief());
+    }
+    for arguments in [&["a.py"][..], &["a.py", "--"], &["--", "true"]] {
+        let answer =
+            stage.muse.run(stage.path(), &[&["coord", "run", "--json", "--run-id", "x"], arguments].concat());
+        assert_eq!((answer.exit, answer.status()), (Some(2), "usage"), "{arguments:?}");
+    }
+    assert!(!stage.at("ran").exists());
+    assert!(stage.scratch.records().is_empty());
+}
+
+// Signals to muse
+
+#[test]
+fn a_signal_to_muse_reaches_the_whole_group_once() {
+    for (number, name, code) in
+        [(Signal::TERM, "TERM", 143), (Signal::INT, "INT", 130), (Signal::HUP, "HUP", 129)]
+    {
+        // By default it ends the command and what it has started. (What a shell starts with `&` ignores SIGINT.)
+        let stage = Stage::new();
+        let beside = if number == Signal::INT { "" } else { "sh -c 'while [ -e . ]; do sleep 0.02; done' &" };
+        let running = stage.start(&[], &format!("{beside} {WAIT}"));
+        stage.child();
+        signal(running.id(), number);
+        ends_with(&running.finish(), code);
+        stage.is_left_clean();
+
+        // A command may do with it what it likes.
+        let stage = Stage::new();
+        let running = stage.start(&[], &format!("trap 'echo {name} >> got' {name}; {WAIT}; exit 9"));
+        stage.child();
+        signal(running.id(), number);
+        until("it has arrived", || !stage.read("got").is_empty());
+        stage.go();
+        ends_with(&running.finish(), 9);
+        assert_eq!(stage.read("got"), format!("{name}\n"));
+        stage.is_left_clean();
+    }
+}
+
+#[test]
+fn a_signal_that_is_ignored_stays_so() {
+    let stage = Stage::new();
+    let running = stage.start_under(&["nohup"], &[], &format!("{WAIT}; exit 9"));
+    stage.child();
+    signal(running.id(), Signal::HUP);
+    stage.go();
+    ends_with(&running.finish(), 9);
+    stage.is_left_clean();
+}
+
+#[test]
+fn a_killed_muse_takes_its_command_along() {
+    let stage = Stage::new();
+    // What the shell becomes keeps the parent-death signal.
+    let running = stage.start(
+        &["--ttl", "1", "--grace", "0"],
+        "echo $$ > started.new; mv started.new started; exec sleep 1000",
+    );
+    let child = stage.child();
+    signal(running.id(), Signal::KILL);
+    until("the child is gone", || !is_alive(child));
+    assert_eq!(running.finish().signal, Some(9));
+    until("the reservation has lapsed", || stage.active().is_empty());
+    stage.is_deserted();
+}
+
+// The reservation is lost
+
+#[test]
+fn a_forced_release_stops_the_command() {
+    let stage = Stage::new();
+    let running = stage.start(&[], &format!("trap 'echo TERM >> got; exit 0' TERM; {WAIT}"));
+    stage.child();
+    let id = stage.only();
+    stage.force(&id);
+    let answer = running.finish();
+    is_stopped(&answer, "run `boss` released it: merge freeze");
+    assert_eq!(stage.read("got"), "TERM\n");
+    assert!(answer.stdout.is_empty());
+    stage.is_left_clean();
+}
+
+#[test]
+fn what_ignores_sigterm_is_killed_after_the_grace() {
+    let stage = Stage::new();
+    let script = format!("trap '' TERM; {WAIT}");
+    let running = stage.start(&["--grace", "1"], &script);
+    let child = stage.child();
+    stage.force(&stage.only());
+    is_stopped(&running.finish(), "was lost");
+    assert!(!is_alive(child));
+    stage.is_left_clean();
+
+    // The leader of the group ends at once, and what it has started does not.
+    let stage = Stage::new();
+    let script = format!("(trap '' TERM; {WAIT}) & while [ -e . ]; do sleep 0.02; done");
+    let running = stage.start(&["--grace", "1"], &script);
+    stage.child();
+    stage.force(&stage.only());
+    is_stopped(&running.finish(), "was lost");
+    stage.is_left_clean();
+}
+
+#[test]
+fn a_stopped_command_is_told_too() {
+    let stage = Stage::new();
+    let running = stage.start(&["--grace", "9"], &format!("trap 'echo TERM >> got; exit 0' TERM; {WAIT}"));
+    let child = stage.child();
+    signal(child, Signal::STOP);
+    until("it is stopped", || process_state(child) == Some('T'));
+    stage.force(&stage.only());
+    is_stopped(&running.finish(), "was lost");
+    assert_eq!(stage.read("got"), "TERM\n");
+    stage.is_left_clean();
+}
+
+#[test]
+fn a_machine_that_slept_past_the_ttl_has_lost_to_a_rival() {
+    let stage = Stage::new();
+    let running = stage
+        .start(&["--ttl", "2", "--grace", "1"], &format!("trap 'echo TERM >> got; exit 0' TERM; {WAIT}"));
+    stage.child();
+    let id = stage.only();
+    signal(running.id(), Signal::STOP);
+    let rival = || stage.coord(&["reserve", "src/", "--run-id", "rival", "--ttl", "3600"]);
+    let mut granted = rival();
+    assert_eq!(granted.exit, Some(6), "{}", granted.brief());
+    until("the rival is granted it", || {
+        granted = rival();
+        granted.is_ok()
+    });
+    signal(running.id(), Signal::CONT);
+    is_stopped(&running.finish(), "it lapsed, and run `rival` was granted its addresses");
+    assert_eq!(stage.read("got"), "TERM\n");
+    assert_eq!(stage.active(), [granted.id()]);
+    assert_ne!(stage.state(&id), "active");
+    stage.is_deserted();
+}
+
+#[test]
+fn a_machine_that_slept_goes_on_if_nobody_was_granted_anything() {
+    let stage = Stage::new();
+    let running = stage.start(&["--ttl", "2", "--grace", "1"], &format!("{WAIT}; exit 9"));
+    stage.child();
+    let id = stage.only();
+    signal(running.id(), Signal::STOP);
+    until("it has lapsed", || stage.state(&id) == "lapsed");
+    signal(running.id(), Signal::CONT);
+    until("it is active again", || stage.state(&id) == "active");
+    stage.go();
+    let answer = running.finish();
+    ends_with(&answer, 9);
+    assert!(answer.stderr.contains("nobody was granted its addresses meanwhile"), "{}", answer.brief());
+    stage.is_left_clean();
+}
+
+#[test]
+fn heartbeats_keep_the_reservation_past_its_ttl() {
+    let stage = Stage::new();
+    let running = stage.start(&["--ttl", "2", "--grace", "1"], &format!("{WAIT}; exit 9"));
+    stage.child();
+    let id = stage.only();
+    let shown = stage.coord(&["show", &id]);
+    let granted = shown.json["reservation"]["expires_at"].as_str().unwrap().to_owned();
+    until("the time that was granted is over", || now().to_string() > granted);
+    assert_eq!(stage.state(&id), "active");
+    stage.go();
+    ends_with(&running.finish(), 9);
+    stage.is_left_clean();
+}
+
+/// A child that writes down how its reservation stands when it is told to end.
+fn witness() -> String {
+    format!("trap '{PROGRAM} coord show $MUSE_RESERVATION_ID --json > seen; exit 0' TERM; {WAIT}")
+}
+
+/// When the command was told, its reservation was still held: before the expiry and not after.
+#[track_caller]
+fn was_told_in_time(stage: &Stage) {
+    let seen: serde_json::Value = serde_json::from_str(&stage.read("seen")).unwrap();
+    assert_eq!(seen["reservation"]["state"], "active", "{seen}");
+}
+
+#[test]
+fn a_full_disk_stops_the_command_before_the_expiry() {
+    muse_testkit::strace::need_strace();
+    let stage = Stage::new();
+    // Each process and thread counts for itself: the token and the first heartbeat are written, nothing more.
+    let full = ["strace", "-f", "-o", "/dev/null", "-e", "inject=renameat:error=ENOSPC:when=2+"];
+    let running = stage.start_under(&full, &["--ttl", "8", "--grace", "4"], &witness());
+    stage.child();
+    is_stopped(&running.finish(), "No space left on device");
+    was_told_in_time(&stage);
+    stage.is_left_clean();
+}
+
+#[test]
+fn a_store_that_is_held_stops_the_command_before_the_expiry() {
+    let stage = Stage::new();
+    let running = stage.start(&["--ttl", "6", "--grace", "3"], &witness());
+    stage.child();
+    let id = stage.only();
+    let record = File::open(stage.scratch.store().join(format!("reservations/{id}.json"))).unwrap();
+    record.lock().unwrap();
+    until("the command was told", || stage.at("seen").exists());
+    until("the command has ended", || !stage.read("seen").is_empty());
+    drop(record);
+    is_stopped(&running.finish(), "no heartbeat was written in time");
+    was_told_in_time(&stage);
+    stage.is_left_clean();
+}
+
+#[test]
+fn a_heartbeat_that_failed_is_tried_again() {
+    let stage = Stage::new();
+    let running = stage.start(&["--ttl", "9", "--grace", "1"], &format!("{WAIT}; exit 9"));
+    stage.child();
+    let id = stage.only();
+    let heartbeat = stage.scratch.store().join(format!("heartbeats/{id}.json"));
+    let (tmp, aside) = (stage.scratch.store().join("tmp"), stage.at("aside"));
+    until("the first heartbeat was written", || heartbeat.exists());
+    let written = || fs::read(&heartbeat).unwrap();
+    let before = written();
+    fs::rename(&tmp, &aside).unwrap();
+    let beat = || stage.coord(&["heartbeat", &id, "--run-id", "worker", "--extension", "9"]);
+    assert_eq!(beat().exit, Some(3), "heartbeats cannot be written");
+    // Long enough for one to be due and to fail: its expiry comes nearer than a heartbeat lets it.
+    let content: serde_json::Value = serde_json::from_slice(&before).unwrap();
+    let expiry: Timestamp = serde_json::from_value(content["extended_expires_at"].clone()).unwrap();
+    until("one is overdue", || expiry.seconds_left(now()) <= 5);
+    fs::rename(&aside, &tmp).unwrap();
+    until("the next one was written", || written() != before);
+    stage.go();
+    ends_with(&running.finish(), 9);
+    stage.is_left_clean();
+}
+
+// What the run had already
+
+#[test]
+fn a_reservation_that_the_run_had_is_left_as_it_was() {
+    let stage = Stage::new();
+    let held = stage.coord(&["reserve", "src/a.py", "--run-id", "worker", "--ttl", "1800"]);
+    let beat = stage.coord(&["heartbeat", &held.id(), "--run-id", "worker", "--extension", "3600"]);
+    assert!(held.is_ok() && beat.is_ok());
+    let running = stage.start(&["--ttl", "2", "--grace", "1"], &format!("{WAIT}; exit 9"));
+    stage.child();
+    assert_eq!(stage.only(), held.id());
+    // One that was granted at the same time for as long has had a heartbeat since; this one needed none.
+    let other =
+        ["coord", "run", "--run-id", "other", "--ttl", "2", "--grace", "1", "b.py", "--", "sh", "-c", WAIT];
+    let other = stage.muse.start(stage.path(), &[] as &[&str], &other);
+    let heartbeats = stage.scratch.store().join("heartbeats");
+    until("the other one has had a heartbeat", || muse_testkit::scratch::names(&heartbeats).len() > 1);
+    stage.go();
+    ends_with(&other.finish(), 0);
+    ends_with(&running.finish(), 9);
+    assert_eq!(stage.only(), held.id());
+    let until =
+        |answer: &Answer| answer.json["reservation"]["effective_expires_at"].as_str().unwrap().to_owned();
+    assert!(*until(&stage.coord(&["show", &held.id()])) >= *beat.text("extended_expires_at"));
+    stage.is_deserted();
+}
+
+#[test]
+fn a_reservation_that_the_command_gives_back_itself_is_not_lost() {
+    let stage = Stage::new();
+    let running =
+        stage.start(&[], &format!("{PROGRAM} coord release $MUSE_RESERVATION_ID > /dev/null; exit 9"));
+    ends_with(&running.finish(), 9);
+    stage.is_left_clean();
+}
+
+#[test]
+fn a_reservation_that_was_lost_just_before_the_command_ended_is_lost() {
+    let stage = Stage::new();
+    let force = "release $MUSE_RESERVATION_ID --run-id boss --force --reason freeze";
+    let running = stage.start(&[], &format!("{PROGRAM} coord {force} > /dev/null; exit 9"));
+    is_stopped(&running.finish(), "run `boss` released it: freeze");
+    stage.is_left_clean();
+}
+
+// A real terminal
+
+/// The words that start a script under `muse coord run`, for a shell.
+fn typed(script: &str) -> String {
+    format!("{PROGRAM} coord run --run-id worker src/a.py -- sh {script}; echo code=$?")
+}
+
+#[test]
+fn an_interrupt_from_the_terminal_reaches_the_command_once() {
+    let stage = Stage::new();
+    fs::write(stage.at("script"), format!("trap 'echo INT >> got' INT; {WAIT}; exit 9")).unwrap();
+    let terminal = Tmux::start(stage.path());
+    terminal.line(&typed("script"));
+    stage.child();
+    terminal.key("C-c");
+    until("it has arrived", || !stage.read("got").is_empty());
+    stage.go();
+    terminal.until_shown("code=9");
+    assert_eq!(stage.read("got"), "INT\n");
+
+    // By default it ends the command; the shell has its terminal again.
+    for name in ["go", "started"] {
+        fs::remove_file(stage.at(name)).unwrap();
+    }
+    fs::write(stage.at("script"), WAIT).unwrap();
+    terminal.line(&typed("script"));
+    stage.child();
+    terminal.key("C-c");
+    terminal.until_shown("code=130");
+    terminal.line("echo a'fter'");
+    terminal.until_shown("after");
+    drop(terminal);
+    stage.is_left_clean();
+}
+
+#[test]
+fn an_interrupt_reaches_a_command_in_a_pipeline_once() {
+    let stage = Stage::new();
+    fs::write(stage.at("script"), format!("trap 'echo INT >> got' INT; {WAIT}; echo over")).unwrap();
+    let terminal = Tmux::start(stage.path());
+    terminal.line(&format!(
+        "{PROGRAM} coord run --run-id worker src/a.py -- sh script | (trap '' INT; cat); echo code=$?"
+    ));
+    stage.child();
+    terminal.key("C-c");
+    until("it has arrived", || !stage.read("got").is_empty());
+    stage.go();
+    terminal.until_shown("over");
+    terminal.until_shown("code=0");
+    assert_eq!(stage.read("got"), "INT\n");
+    drop(terminal);
+    stage.is_left_clean();
+}
+
+/// Says whether its group has the terminal, and reads from stdin and from the terminal.
+const READS: &str = "read -r stat < /proc/$$/stat; set -- ${stat##*) }; [ $3 = $6 ] && echo in front; \
+                     echo asks; read -r a; read -r b < /dev/tty; echo \"heard $a $b\"";
+
+#[test]
+fn a_command_reads_the_terminal() {
+    let stage = Stage::new();
+    let terminal = Tmux::start(stage.path());
+    fs::write(stage.at("script"), READS).unwrap();
+    terminal.line(&typed("script"));
+    terminal.until_shown("asks");
+    assert!(terminal.screen().contains("in front"), "{}", terminal.screen());
+    terminal.line("one");
+    terminal.line("two");
+    terminal.until_shown("heard one two");
+    terminal.until_shown("code=0");
+
+    // In a pipeline it gets the terminal when it asks for it.
+    fs::write(stage.at("script"), READS.replace("asks", "again")).unwrap();
+    terminal.line(&format!("echo piped | {}", typed("script")));
+    terminal.until_shown("again");
+    terminal.line("three");
+    terminal.until_shown("heard piped three");
+    terminal.line("echo a'fter'");
+    terminal.until_shown("after");
+    drop(terminal);
+    stage.is_left_clean();
+}
+
+#[test]
+fn ctrl_z_and_fg_stop_and_continue_both() {
+    let stage = Stage::new();
+    fs::write(stage.at("script"), "echo $$ > started; echo asks; read -r a; echo \"heard $a\"; exit 9")
+        .unwrap();
+    let terminal = Tmux::start(stage.path());
+    terminal.line(&format!("{PROGRAM} coord run --run-id worker src/a.py -- sh script"));
+    terminal.until_shown("asks");
+    let child = stage.child();
+    for round in ["1", "2"] {
+        terminal.key("C-z");
+        terminal.until_shown("[1]+  Stopped");
+        assert_eq!(process_state(child), Some('T'));
+        terminal.line(&format!("clear; echo sh'ell' {round}"));
+        terminal.until_shown(&format!("shell {round}"));
+        // In the background it may run, but not read: it stops again, and the shell says so.
+        if round == "2" {
+            terminal.line("bg");
+            until("it has stopped again", || process_state(child) == Some('T'));
+        }
+        terminal.line("clear; fg");
+        until("it goes on", || process_state(child) != Some('T'));
+    }
+    terminal.line("words");
+    terminal.until_shown("heard words");
+    terminal.line("echo code=$?");
+    terminal.until_shown("code=9");
+    drop(terminal);
+    stage.is_left_clean();
+}
+
+#[test]
+fn ctrl_z_stops_a_pipeline_and_the_command_in_it() {
+    let stage = Stage::new();
+    fs::write(stage.at("script"), format!("{WAIT}; echo over")).unwrap();
+    let terminal = Tmux::start(stage.path());
+    terminal.line(&format!("{PROGRAM} coord run --run-id worker src/a.py -- sh script | cat"));
+    let child = stage.child();
+    terminal.key("C-z");
+    terminal.until_shown("[1]+  Stopped");
+    assert_eq!(process_state(child), Some('T'));
+    terminal.line("clear; fg");
+    until("it goes on", || process_state(child) != Some('T'));
+    stage.go();
+    terminal.until_shown("over");
+    drop(terminal);
+    stage.is_left_clean();
+}
+
+#[test]
+fn a_command_that_was_stopped_past_the_ttl_goes_on_only_with_its_reservation() {
+    let stage = Stage::new();
+    let flags = "--ttl 2 --grace 1 --run-id worker src/a.py";
+    fs::write(stage.at("script"), "echo $$ > started; while [ -e . ]; do echo > tick; sleep 0.02; done")
+        .unwrap();
+    let terminal = Tmux::start(stage.path());
+    terminal.line(&format!("{PROGRAM} coord run {flags} -- sh script; echo code=$?"));
+    let child = stage.child();
+    let id = stage.only();
+    let sleep_past_the_ttl = || {
+        until("it works", || stage.at("tick").exists());
+        terminal.key("C-z");
+        terminal.until_shown("[1]+  Stopped");
+        assert_eq!(process_state(child), Some('T'));
+        until("it has lapsed", || stage.state(&id) == "lapsed");
+        fs::remove_file(stage.at("tick")).unwrap();
+    };
+    // It is still to be had: the command goes on.
+    sleep_past_the_ttl();
+    terminal.line("clear; fg");
+    until("it goes on", || stage.at("tick").exists());
+    assert_eq!(stage.state(&id), "active");
+
+    // Nobody can tell whether it is: the command does not run again.
+    sleep_past_the_ttl();
+    let record = File::open(stage.scratch.store().join(format!("reservations/{id}.json"))).unwrap();
+    record.lock().unwrap();
+    terminal.line("clear; fg; echo code=$?");
+    until("the command has ended", || !is_alive(child));
+    assert!(!stage.at("tick").exists(), "it ran without its reservation");
+    drop(record);
+    terminal.until_shown("code=8");
+    drop(terminal);
+    stage.is_left_clean();
+}
+
+#[test]
+fn a_lost_reservation_ends_a_command_in_the_terminal_too() {
+    let stage = Stage::new();
+    // As an editor does: no echo, no lines, no signals from keys.
+    fs::write(stage.at("script"), format!("stty raw -echo; trap '' TERM; {WAIT}")).unwrap();
+    let terminal = Tmux::start(stage.path());
+    terminal
+        .line(&format!("{PROGRAM} coord run --grace 1 --run-id worker src/a.py -- sh script; echo code=$?"));
+    stage.child();
+    stage.force(&stage.only());
+    terminal.until_shown("code=8");
+    terminal.until_shown("error: the reservation was lost");
+    terminal.line("stty -a | grep -o ' icanon'");
+    terminal.until_shown(" icanon");
+    drop(terminal);
+    stage.is_left_clean();
+}
+
+// Nobody sees the step
+
+#[test]
+fn the_step_before_the_command_is_in_no_help_and_no_completion() {
+    let stage = Stage::new();
+    for arguments in
+        [&["--help"][..], &["coord", "--help"], &["coord", "run", "--help"], &["completions", "bash"]]
+    {
+        let answer = stage.muse.run(stage.path(), arguments);
+        assert!(!String::from_utf8_lossy(&answer.stdout).contains("__exec"), "{arguments:?}");
+    }
+    // Started by anybody else than the process that it names, it does nothing.
+    let answer = stage.muse.run(stage.path(), &["__exec", "1", "-", "-", "-", "--", "touch", "ran"]);
+    assert_eq!((answer.exit, stage.at("ran").exists()), (Some(8), false));
+}
