@@ -13,7 +13,7 @@ mod support;
 use support::{ABSENT, Site, names};
 
 /// Every command, and the file of its snapshot.
-const COMMANDS: [(&[&str], &str); 16] = [
+const COMMANDS: [(&[&str], &str); 17] = [
     (&[], "muse"),
     (&["init"], "muse-init"),
     (&["coord"], "muse-coord"),
