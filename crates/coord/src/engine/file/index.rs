@@ -40,10 +40,12 @@ use crate::record::Reservation;
 /// small store is noticed at once.
 pub(super) const FEW: usize = 64;
 
-/// After so long, for each record, all names are looked at again, though the marks are there: a foreign change in
-/// the instant between the last look at a folder's time and the mark on it cannot be seen otherwise. A look takes
-/// about half a microsecond for each record, so this costs half a hundredth of the time at most.
-const LOOK_INTERVAL_MICROSECONDS: i64 = 100;
+/// Before a grant all names are looked at again, though the marks are there, if the last look is so long ago: for each
+/// record, and at least. A foreign change in the instant between the last look at a folder's time and the mark on it
+/// cannot be seen otherwise. A look takes a few microseconds for each record, so this costs less than a hundredth of
+/// the time. A denial needs no look: what denies it is there.
+const LOOK_INTERVAL_MICROSECONDS: i64 = 1000;
+const LOOK_INTERVAL_MICROSECONDS_MIN: i64 = 1_000_000;
 
 /// How often a look is begun again because somebody changed the folders during it.
 const LOOKS_MAX: usize = 3;
@@ -130,16 +132,41 @@ impl<'s> Index<'s> {
 
     fn up_to_date(store: &'s Store, path: &std::path::Path, now: Timestamp) -> Result<Index<'s>, Fault> {
         let mut index = Index::of(store, Tables::open_or_make(path)?)?;
-        if index.is_marked()? && !index.is_look_due(now)? {
-            return Ok(index);
+        if !index.is_marked()? {
+            index.look_until_quiet(now)?;
         }
+        Ok(index)
+    }
+
+    fn look_until_quiet(&mut self, now: Timestamp) -> Result<(), Fault> {
         for _ in 0..LOOKS_MAX {
-            index.look(now)?;
-            if index.is_marked()? {
-                return Ok(index);
+            self.look(now)?;
+            if self.is_marked()? {
+                return Ok(());
             }
         }
         Err(Fault::Restless)
+    }
+
+    /// Looks at all names again if the last look is long ago. Whether it did; `None` when the index cannot be used any
+    /// more, and all records are to be read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Index::to_write`].
+    pub(super) fn look_again(&mut self, now: Timestamp) -> Result<Option<bool>, EngineError> {
+        let mut look = || -> Result<bool, Fault> {
+            let is_due = self.is_look_due(now)?;
+            if is_due {
+                self.look_until_quiet(now)?;
+            }
+            Ok(is_due)
+        };
+        match look() {
+            Ok(looked) => Ok(Some(looked)),
+            Err(Fault::Store(error)) => Err(error),
+            Err(Fault::Index | Fault::Restless) => Ok(None),
+        }
     }
 
     /// Whether every watched folder carries its mark, so that nobody else has changed it.
@@ -159,7 +186,7 @@ impl<'s> Index<'s> {
 
     fn is_look_due(&self, now: Timestamp) -> Result<bool, Fault> {
         let Some(Look { at, records }) = self.tables.look()? else { return Ok(true) };
-        let interval = i64::from(records) * LOOK_INTERVAL_MICROSECONDS;
+        let interval = (i64::from(records) * LOOK_INTERVAL_MICROSECONDS).max(LOOK_INTERVAL_MICROSECONDS_MIN);
         let since = now.as_microseconds() - at.as_microseconds();
         // A clock that was set back makes it due too.
         Ok(!(0..interval).contains(&since))
@@ -524,10 +551,12 @@ fn discard(store: &Store, _: &StoreLock) {
     }
 }
 
-/// What cannot be removed is told by whoever opens it.
+/// The databases first: a journal without its database means nothing, a database without the journal that would undo
+/// half a change is damaged unseen. What cannot be removed is told by whoever opens it.
 fn remove_all(folder: &Folder) {
     let mut names = Vec::new();
     folder.for_each_entry(|name, _| names.push(name.to_owned())).unwrap_or_default();
+    names.sort_by_key(|name| !name.ends_with(SUFFIX));
     for name in names {
         publish::remove(folder, &name).unwrap_or_default();
     }

@@ -192,6 +192,18 @@ impl<C: Clock> FileEngine<C> {
         let ahead = tickets_ahead(&store, request, ticket, now)?;
         let mut index = self.index_to_write(&store, &lock, now)?;
         let mut candidates = candidates(&store, &mut index, &request.addresses)?;
+        if let Some(used) = &mut index
+            && !matches!(decide(request, &candidates, &ahead, now), Decision::Deny { .. })
+        {
+            // Before anything is granted.
+            let looked = used.look_again(now)?;
+            if looked.is_none() {
+                index = None;
+            }
+            if looked != Some(false) {
+                candidates = self::candidates(&store, &mut index, &request.addresses)?;
+            }
+        }
         // Whoever made the store may have been killed before its own name was on the disk: its first grant sees
         // to it.
         if index.is_none() && candidates.is_empty() && store.reservations.is_empty()? {

@@ -85,12 +85,14 @@ impl Tables {
     }
 
     fn connect(path: &Path, more: OpenFlags, access: Access) -> rusqlite::Result<Tables> {
+        // A reader never rolls back what a killed writer left: it holds no lock of the store's, and the journal could
+        // be that of another database which took this one's name meanwhile. It does without the index.
+        let may_write = match access {
+            Access::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
+            Access::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
+        };
         // NOFOLLOW: the index is never written through a planted link. NO_MUTEX: one thread uses a connection.
-        // READ_WRITE for readers too: one that finds what a killed writer left rolls it back.
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX
-            | OpenFlags::SQLITE_OPEN_NOFOLLOW
-            | more;
+        let flags = may_write | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW | more;
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY_WAIT)?;
         connection.pragma_update(None, "cell_size_check", "ON")?;
