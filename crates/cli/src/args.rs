@@ -44,6 +44,7 @@ pub(crate) enum Coord {
     Show(ShowArgs),
     Log(LogArgs),
     Gc(GcArgs),
+    Fsck(FsckArgs),
     Guide(GuideArgs),
 }
 
@@ -308,6 +309,23 @@ pub(crate) struct GcArgs {
     /// Only say how many there are.
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// Check the store, file by file, and put it right.
+///
+/// Reads every record, the archive and the index, beside those who work. Exit 3: something is wrong, and it says what
+/// that means for whom. --repair moves what cannot be read to `quarantine/`, loses nothing, and makes again what can
+/// be derived: exit 0 if all is right then.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  muse coord fsck
+  muse coord fsck --repair
+  muse coord fsck --json | jq -r '.findings[] | \"\\(.kind) \\(.path)\"'")]
+pub(crate) struct FsckArgs {
+    /// Put right what can be put right without losing anything.
+    #[arg(long)]
+    pub(crate) repair: bool,
 }
 
 /// Print how an agent uses this well.

@@ -59,25 +59,25 @@ impl Kind {
     }
 }
 
+/// The way out of damage.
+const FSCK: &str = ": `muse coord fsck` says what is wrong, and with --repair puts it right";
+
 /// What to do about an engine's error, where its message does not say it yet.
 const fn advice(error: &EngineError) -> &'static str {
     match error {
         EngineError::Incomplete { .. }
         | EngineError::Damaged { source: RecordError::SchemaTooNew { .. }, .. }
         | EngineError::DamagedLine { source: RecordError::SchemaTooNew { .. }, .. } => "",
-        EngineError::Damaged { .. } => {
-            ": put it right, or take it out of the way with \
-             `muse coord release RESERVATION_ID --run-id ID --force --reason TEXT`, then try again"
-        }
-        EngineError::DamagedLine { .. } => ": put the line right or take it out of the file, then try again",
-        EngineError::Misplaced { .. } => ": put it right or move it out of the store, then try again",
+        EngineError::Damaged { .. }
+        | EngineError::DamagedLine { .. }
+        | EngineError::Misplaced { .. }
+        | EngineError::TokensExhausted { .. } => FSCK,
         EngineError::Unreadable { .. } => ": check its permissions and the disk, then try again",
         EngineError::Unwritable { .. } => ": check its permissions and the space left, then try again",
         EngineError::Busy { .. } => ": try again; if that process is stopped, continue or end it",
         EngineError::UnsupportedFileSystem { .. } => {
             ": keep the repository on a local disk, or wait for the distributed engine"
         }
-        EngineError::TokensExhausted { .. } => ": remove it, then `muse init` makes it again",
     }
 }
 

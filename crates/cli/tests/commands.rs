@@ -1311,6 +1311,7 @@ fn manual_pages_for_every_command() {
         "-coord",
         "-coord-gc",
         "-coord-guide",
+        "-coord-fsck",
         "-coord-heartbeat",
         "-coord-list",
         "-coord-log",

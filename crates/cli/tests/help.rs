@@ -13,7 +13,7 @@ mod support;
 use support::{ABSENT, Site, names};
 
 /// Every command, and the file of its snapshot.
-const COMMANDS: [(&[&str], &str); 15] = [
+const COMMANDS: [(&[&str], &str); 16] = [
     (&[], "muse"),
     (&["init"], "muse-init"),
     (&["coord"], "muse-coord"),
@@ -25,6 +25,7 @@ const COMMANDS: [(&[&str], &str); 15] = [
     (&["coord", "show"], "muse-coord-show"),
     (&["coord", "log"], "muse-coord-log"),
     (&["coord", "gc"], "muse-coord-gc"),
+    (&["coord", "fsck"], "muse-coord-fsck"),
     (&["coord", "guide"], "muse-coord-guide"),
     (&["demo"], "muse-demo"),
     (&["completions"], "muse-completions"),

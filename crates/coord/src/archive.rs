@@ -40,6 +40,15 @@ impl Ending {
             Ending::Lapsed => State::Lapsed.as_str(),
         }
     }
+
+    /// Whether a line that ended so at `ended_at` says all of `live`: see [`Archived::covers`].
+    pub(crate) fn covers(self, ended_at: Timestamp, live: &Lease, now: Timestamp) -> bool {
+        match live.ending(now) {
+            Some((Ending::Lapsed, live_ended_at)) => self == Ending::Lapsed && live_ended_at <= ended_at,
+            Some((ending, _)) => self == ending,
+            None => false,
+        }
+    }
 }
 
 impl From<Ending> for State {
@@ -153,11 +162,7 @@ impl Archived {
     /// Whether this line says all that the live store says of the same reservation at `now`: then it was moved, and
     /// only not removed yet. One that the holder revived, or that was released since, is not covered.
     pub fn covers(&self, live: &Lease, now: Timestamp) -> bool {
-        match live.ending(now) {
-            Some((Ending::Lapsed, ended_at)) => self.state == Ending::Lapsed && ended_at <= self.ended_at,
-            Some((ending, _)) => self.state == ending,
-            None => false,
-        }
+        self.state.covers(self.ended_at, live, now)
     }
 
     /// The line, its newline included.

@@ -53,6 +53,7 @@ pub use clock::{Clock, ManualClock, Stopwatch, SystemClock, Timestamp};
 pub use coordinator::{BeatenAll, Coordinator, Filter};
 pub use decide::{Blocker, Conflict, Holder, Notice, Overlap, Request, TakeOver, Waiter};
 pub use engine::changes::{Changes, Interest, Woken};
+pub use engine::file::check::{Checked, Counts, Finding, FindingKind, Repair};
 pub use engine::file::{FileEngine, Prepared, Safeguard, Safeguards};
 pub use engine::memory::MemoryEngine;
 pub use engine::{

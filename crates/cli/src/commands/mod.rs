@@ -11,6 +11,7 @@ use crate::output::print;
 
 mod completions;
 mod demo;
+mod fsck;
 mod gc;
 mod guide;
 mod heartbeat;
@@ -41,6 +42,7 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> u8 {
         Command::Coord(Coord::Show(args)) => print(show::run(&args, context), context),
         Command::Coord(Coord::Log(args)) => print(log::run(&args, context), context),
         Command::Coord(Coord::Gc(args)) => print(gc::run(&args, context), context),
+        Command::Coord(Coord::Fsck(args)) => print(fsck::run(&args, context), context),
         Command::Coord(Coord::Guide(args)) => print(guide::run(&args), context),
         Command::Demo(args) => print(demo::run(&args, context), context),
         Command::Completions(args) => print(completions::run(&args), context),

@@ -392,7 +392,7 @@ impl Archive {
 const MONTH_CHARACTERS: usize = 7;
 
 /// Whether this is the name of an archive file.
-fn is_month(name: &str) -> bool {
+pub(super) fn is_month(name: &str) -> bool {
     name.strip_suffix(SUFFIX).is_some_and(|month| {
         month.len() == MONTH_CHARACTERS
             && month.bytes().enumerate().all(|(position, byte)| match position {

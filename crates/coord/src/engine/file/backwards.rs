@@ -14,7 +14,7 @@ use super::layout::{OpenFile, RECORD_BYTES_MAX};
 const BLOCK_BYTES: usize = 64 * 1024;
 
 /// The longest line that is read: a reservation and three records beside it, each as long as a record may be.
-const LINE_BYTES_MAX: usize = 4 * RECORD_BYTES_MAX;
+pub(super) const LINE_BYTES_MAX: usize = 4 * RECORD_BYTES_MAX;
 
 /// The lines of an open file that were not read yet, the last one first.
 #[derive(Debug)]

@@ -19,7 +19,10 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
-pub(super) use self::tables::Access;
+use rusqlite::ErrorCode;
+use rustix::fs::FileType;
+
+pub(super) use self::tables::{Access, above};
 use self::tables::{Entry, Known, Look, Tables};
 use super::archive::move_batch;
 use super::layout::{Folder, FolderMark, Store, Watched};
@@ -50,7 +53,7 @@ const LOOKS_MAX: usize = 3;
 const TIDIED: usize = BATCH_MAX;
 
 /// The folder of the index, below the store's.
-const FOLDER: &str = "index";
+pub(super) const FOLDER: &str = "index";
 /// What the name of the database ends with; before it stands the boot's id.
 const SUFFIX: &str = ".sqlite";
 
@@ -167,11 +170,14 @@ impl<'s> Index<'s> {
         // Until this look has come to its end, no folder may carry a mark that the tables remember.
         let remembered: Vec<i64> = self.marks.drain().map(|(_, mark)| mark.modified).collect();
         let fresh = (past(now)..).step_by(MARK_STEP).find(|modified| !remembered.contains(modified));
+        let mut durable = Vec::with_capacity(Watched::ALL.len());
         for watched in Watched::ALL {
-            // Where the folder belongs to another user it cannot be marked, and is looked at each time.
-            if let Some(mark) = fresh.and_then(|modified| self.store.watched(watched).set_mark(modified)) {
-                self.marks.insert(watched, mark);
+            let folder = self.store.watched(watched);
+            if let Some(mark) = fresh.and_then(|modified| folder.set_mark(modified)) {
+                durable.push((watched, mark));
             }
+            // Where the folder is another user's it cannot be marked: it is looked at by each call, for itself.
+            self.marks.insert(watched, folder.mark()?);
         }
         let present = ids(&self.store.reservations)?;
         let released = ids(&self.store.releases)?;
@@ -198,8 +204,6 @@ impl<'s> Index<'s> {
         // Neighbours in the tables are written one after the other.
         standing.sort_by(|one, other| one.addresses.cmp(&other.addresses));
 
-        let marks: Vec<(Watched, FolderMark)> =
-            self.marks.iter().map(|(watched, mark)| (*watched, *mark)).collect();
         self.tables.change(|tables| {
             for &id in &gone {
                 tables.forget(id)?;
@@ -215,7 +219,7 @@ impl<'s> Index<'s> {
                 tables.know(due(reservation))?;
             }
             let records = u32::try_from(present.len()).unwrap_or(u32::MAX);
-            tables.complete(&marks, Look { at: now, records })
+            tables.complete(&durable, Look { at: now, records })
         })?;
         Ok(())
     }
@@ -347,6 +351,113 @@ pub(super) fn marked<T>(
         index.mark(watched);
     }
     Ok(changed)
+}
+
+/// How the index of a store is, for `fsck`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    /// Every standing reservation has its entries, or will get them at the next look.
+    Sound {
+        entries: usize,
+    },
+    /// The system does not tell one boot from the next: there is none.
+    Impossible,
+    Missing,
+    /// Of another boot only: the next writer makes it anew.
+    Old,
+    /// Somebody was writing it for all the time.
+    Busy,
+    /// Of another format.
+    Foreign,
+    /// Not to be read.
+    Damaged(String),
+    /// These stand, and what could be in their way is not told of them.
+    Incomplete(Vec<ReservationId>),
+}
+
+/// Compares the index with `reservations`, which were read before it and stood then.
+pub(super) fn health(store: &Store, reservations: &[Reservation]) -> Result<Health, EngineError> {
+    let Some(path) = database(store) else { return Ok(Health::Impossible) };
+    let names = file_names(store)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if !names.iter().any(|(its, _)| *its == name) {
+        return Ok(if names.is_empty() { Health::Missing } else { Health::Old });
+    }
+    if let Some((odd, _)) =
+        names.iter().find(|(its, file_type)| its.starts_with(&name) && *file_type != FileType::RegularFile)
+    {
+        return Ok(Health::Damaged(format!("{odd} is not a regular file")));
+    }
+    if store.root.below(FOLDER)?.is_some_and(|folder| folder.open_file(&name).is_ok_and(is_empty)) {
+        return Ok(Health::Damaged("it is empty".to_owned()));
+    }
+    let read = || -> rusqlite::Result<Health> {
+        let tables = Tables::open(&path, Access::Read)?;
+        if let Some(fault) = tables.fault()? {
+            return Ok(Health::Damaged(fault));
+        }
+        compare(store, &Index::of(store, tables)?, reservations)
+    };
+    match read() {
+        Ok(health) => Ok(health),
+        Err(rusqlite::Error::InvalidQuery) => Ok(Health::Foreign),
+        Err(error) => Ok(match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Health::Busy,
+            _ => Health::Damaged(error.to_string()),
+        }),
+    }
+}
+
+fn is_empty(open: Option<super::layout::OpenFile>) -> bool {
+    open.is_some_and(|open| open.stat.st_size == 0)
+}
+
+fn compare(store: &Store, index: &Index<'_>, reservations: &[Reservation]) -> rusqlite::Result<Health> {
+    let entries: HashSet<(String, String, ReservationId)> =
+        index.tables.entries()?.into_iter().map(|entry| (entry.node, entry.address, entry.id)).collect();
+    let known: HashMap<ReservationId, Known> =
+        index.tables.known()?.into_iter().map(|known| (known.id, known)).collect();
+    // Unmarked, the next writer looks at all names, and enters what it does not know to stand.
+    let is_trusted = index.is_marked().unwrap_or(false);
+    let lacks = |reservation: &&Reservation| {
+        let id = reservation.reservation_id;
+        let is_entered = reservation
+            .addresses
+            .iter()
+            .all(|address| entries.contains(&(address.node().into_owned(), address.as_str().to_owned(), id)));
+        let will_be = !is_trusted && known.get(&id).is_none_or(|known| known.has_ended);
+        // Its entries go when it is released.
+        !is_entered && !will_be && standing(store, id).is_ok_and(|lease| lease.is_some())
+    };
+    let lacking: Vec<ReservationId> =
+        reservations.iter().filter(lacks).map(|reservation| reservation.reservation_id).collect();
+    Ok(if lacking.is_empty() {
+        Health::Sound { entries: entries.len() }
+    } else {
+        Health::Incomplete(lacking)
+    })
+}
+
+/// The name of the database of this boot; `None` where there is none.
+pub(super) fn current_name(store: &Store) -> Option<String> {
+    Some(database(store)?.file_name()?.to_str()?.to_owned())
+}
+
+/// Whether a file of this name is a database of some boot, or lies beside one.
+pub(super) fn is_index_file(name: &str) -> bool {
+    let boot = name.strip_suffix("-journal").unwrap_or(name).strip_suffix(SUFFIX);
+    boot.is_some_and(|boot| boot.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
+}
+
+/// What stands in the folder of the index.
+pub(super) fn file_names(store: &Store) -> Result<Vec<(String, FileType)>, EngineError> {
+    let mut names = Vec::new();
+    if let Some(folder) = store.root.below(FOLDER)? {
+        folder.for_each_entry(|name, file_type| names.push((name.to_owned(), file_type)))?;
+    }
+    // A database stands before its journal.
+    names.sort_by(|(one, _), (other, _)| one.cmp(other));
+    Ok(names)
 }
 
 /// What is known of a reservation that stands.

@@ -18,7 +18,7 @@ use crate::id::ReservationId;
 use crate::record::{Companion, Reservation};
 
 /// The ending of every record's file name.
-const RECORD_SUFFIX: &str = ".json";
+pub(super) const RECORD_SUFFIX: &str = ".json";
 
 /// The longest record file that is read, in bytes: 1,000 addresses of 4,096 bytes, each byte escaped to six.
 pub(super) const RECORD_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -71,7 +71,7 @@ impl Watched {
 }
 
 /// Every folder that a new store gets. One that this program does not use yet belongs to the format.
-const FOLDERS: [&str; 8] =
+pub(super) const FOLDERS: [&str; 8] =
     ["reservations", "heartbeats", "releases", "superseded", "waiting", "intents", "archive", "tmp"];
 
 /// The name of the store's lock file.
@@ -421,17 +421,21 @@ impl Folder {
         self.mark().ok().filter(|mark| mark.modified == modified)
     }
 
+    /// Opens a folder in this one; `None` if nothing is there.
+    pub(super) fn below(&self, name: &str) -> Result<Option<Folder>, EngineError> {
+        Folder::open_at(self.fd(), name.as_ref(), self.path.join(name), self.safeguards)
+    }
+
     /// Opens a folder in this one, made if it is not there.
     pub(super) fn make_below(&self, name: &str) -> Result<Folder, EngineError> {
-        let open = || Folder::open_at(self.fd(), name.as_ref(), self.path.join(name), self.safeguards);
-        if let Some(folder) = open()? {
+        if let Some(folder) = self.below(name)? {
             return Ok(folder);
         }
         match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(FOLDER_MODE)) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(self.unwritable(name, "make", errno)),
         }
-        open()?.ok_or_else(|| self.unreadable(name, Errno::NOENT))
+        self.below(name)?.ok_or_else(|| self.unreadable(name, Errno::NOENT))
     }
 
     /// Whether no folder of a store is missing here, nor the token.

@@ -42,6 +42,11 @@ pub(super) struct StoreLock {
 impl StoreLock {
     /// Waits for the lock of the store whose folder is `folder`, [`STORE_WAIT`] at most.
     pub(super) fn acquire(folder: &Folder) -> Result<StoreLock, EngineError> {
+        StoreLock::acquire_within(folder, STORE_WAIT)
+    }
+
+    /// As [`StoreLock::acquire`], with another limit.
+    pub(super) fn acquire_within(folder: &Folder, wait: Duration) -> Result<StoreLock, EngineError> {
         let waiting = Stopwatch::start();
         loop {
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -62,15 +67,15 @@ impl StoreLock {
             if !folder.safeguards().keep(Safeguard::StoreLock) {
                 return Ok(StoreLock { _file: file });
             }
-            if !lock(folder, LOCK_NAME, &file, &waiting, STORE_WAIT)? {
-                return Err(busy(folder, LOCK_NAME, &file, STORE_WAIT));
+            if !lock(folder, LOCK_NAME, &file, &waiting, wait)? {
+                return Err(busy(folder, LOCK_NAME, &file, wait));
             }
             if still_named(folder, LOCK_NAME, &stat)? {
                 folder.must_be_in_place()?;
                 return Ok(StoreLock { _file: file });
             }
-            if waiting.elapsed() >= STORE_WAIT {
-                return Err(busy(folder, LOCK_NAME, &file, STORE_WAIT));
+            if waiting.elapsed() >= wait {
+                return Err(busy(folder, LOCK_NAME, &file, wait));
             }
         }
     }

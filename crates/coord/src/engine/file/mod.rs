@@ -35,6 +35,7 @@ use crate::record::{Companion, Heartbeat, Mode, Release, Reservation, Supersessi
 mod archive;
 mod backwards;
 mod changes;
+pub mod check;
 mod collect;
 mod index;
 mod layout;

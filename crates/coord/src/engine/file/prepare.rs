@@ -22,7 +22,7 @@ use crate::engine::EngineError;
 use crate::id::Token;
 
 /// How a store that is being built is named, with random letters behind it.
-const BUILDING_PREFIX: &str = "coordination.new-";
+pub(super) const BUILDING_PREFIX: &str = "coordination.new-";
 
 /// What [`FileEngine::prepare`](super::FileEngine::prepare) did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -132,7 +132,7 @@ fn complete(
     Ok(restored)
 }
 
-fn first_token(now: Timestamp) -> Token {
+pub(super) fn first_token(now: Timestamp) -> Token {
     Token::next(None, now.milliseconds_since_1970()).unwrap_or(Token::FIRST)
 }
 

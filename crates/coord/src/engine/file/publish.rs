@@ -5,11 +5,12 @@
 //! has no meaning and is taken away by the next writer. The archive alone is appended to in its place.
 //! `docs/store-format.md` argues every crash.
 
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::layout::{FILE_MODE, Folder, Store};
@@ -206,4 +207,47 @@ pub(super) fn sync_file(folder: &Folder, name: &str) -> Result<(), EngineError> 
         return Ok(());
     }
     open.file.sync_all().map_err(|source| folder.unwritable(name, "sync", source))
+}
+
+/// Moves whatever has this name in `from`, be it a folder or a link, to a name in the folder `to`. `false` if that
+/// name is taken: nothing is ever overwritten.
+#[expect(clippy::disallowed_methods, reason = "this is the one caller")]
+pub(super) fn quarantine(from: &Folder, name: &OsStr, to: &Folder, new: &str) -> Result<bool, EngineError> {
+    match rustix::fs::renameat_with(from.fd(), name, to.fd(), new, RenameFlags::NOREPLACE) {
+        Ok(()) => {
+            to.sync()?;
+            from.sync()?;
+            Ok(true)
+        }
+        Err(Errno::EXIST) => Ok(false),
+        Err(errno) => Err(from.unwritable(&name.to_string_lossy(), "quarantine", errno)),
+    }
+}
+
+/// Lets the file `new` in `of` and whatever has the name in `folder` change places, in one step: the name leads to the
+/// one or to the other at every moment, and nothing is lost.
+#[expect(clippy::disallowed_methods, reason = "this is the one caller")]
+pub(super) fn exchange(of: &Folder, new: &str, folder: &Folder, name: &str) -> Result<(), EngineError> {
+    rustix::fs::renameat_with(of.fd(), new, folder.fd(), name, RenameFlags::EXCHANGE)
+        .map_err(|errno| folder.unwritable(name, "replace", errno))?;
+    of.sync()?;
+    folder.sync()
+}
+
+/// Writes and syncs a new file; `false` if the name is taken. One that cannot be written whole is removed again.
+pub(super) fn write_new(
+    folder: &Folder,
+    name: &str,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<bool, EngineError> {
+    let file = match create(folder, name) {
+        Err(Errno::EXIST) => return Ok(false),
+        created => created.map_err(|errno| folder.unwritable(name, "make", errno))?,
+    };
+    let mut buffered = io::BufWriter::new(&file);
+    let written = write(&mut buffered).and_then(|()| buffered.flush()).and_then(|()| file.sync_all());
+    written.map(|()| true).map_err(|source| {
+        remove(folder, name).unwrap_or_default();
+        folder.unwritable(name, "write", source)
+    })
 }

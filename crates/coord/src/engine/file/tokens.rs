@@ -15,7 +15,7 @@ pub(super) fn last(store: &Store) -> Result<Token, EngineError> {
         .read(TOKEN_NAME)?
         .ok_or_else(|| incomplete("is missing, the file with the last token: `muse init` makes it again"))?;
     parse(&bytes).ok_or_else(|| {
-        incomplete("is damaged, it does not hold the last token: remove it, then `muse init` makes it again")
+        incomplete("is damaged, it does not hold the last token: `muse coord fsck --repair` writes another")
     })
 }
 

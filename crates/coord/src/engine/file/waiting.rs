@@ -31,7 +31,7 @@ fn ticket_name(number: TicketNumber) -> String {
 }
 
 /// The folder of the tickets. A store of an earlier version has none until somebody waits.
-fn folder(store: &Store) -> Result<Option<Folder>, EngineError> {
+pub(super) fn folder(store: &Store) -> Result<Option<Folder>, EngineError> {
     store.root.room(Room::Waiting)
 }
 
@@ -85,7 +85,7 @@ pub(super) fn respected(store: &Store, now: Timestamp) -> Result<Vec<Ticket>, En
 }
 
 /// The number that the name of a ticket's file says.
-fn number_of(name: &str) -> Option<TicketNumber> {
+pub(super) fn number_of(name: &str) -> Option<TicketNumber> {
     name.strip_suffix(TICKET_SUFFIX)?.parse().ok()
 }
 

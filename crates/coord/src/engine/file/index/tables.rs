@@ -181,6 +181,19 @@ impl Tables {
         Ok(entries)
     }
 
+    /// What `quick_check` finds wrong with the file; `None` if nothing.
+    pub(super) fn fault(&self) -> rusqlite::Result<Option<String>> {
+        let found: String = self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        Ok((found != "ok").then_some(found))
+    }
+
+    /// All entries, in no particular order.
+    pub(super) fn entries(&self) -> rusqlite::Result<Vec<Entry>> {
+        let mut statement = self.connection.prepare("SELECT node, address, id FROM held")?;
+        let entries = statement.query_map([], entry)?;
+        entries.collect()
+    }
+
     /// Everything that is known, in no particular order.
     pub(super) fn known(&self) -> rusqlite::Result<Vec<Known>> {
         let mut statement = self.connection.prepare("SELECT id, has_ended, due FROM known")?;
@@ -286,7 +299,7 @@ impl Changes<'_> {
 }
 
 /// The folders above a path, from the top down.
-fn above(node: &str) -> impl Iterator<Item = &str> {
+pub(in super::super) fn above(node: &str) -> impl Iterator<Item = &str> {
     let top = (!node.is_empty()).then_some("");
     top.into_iter().chain(node.match_indices('/').map(|(position, _)| &node[..position]))
 }
