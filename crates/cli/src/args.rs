@@ -43,6 +43,7 @@ pub(crate) enum Coord {
     List(ListArgs),
     Show(ShowArgs),
     Log(LogArgs),
+    Watch(WatchArgs),
     Gc(GcArgs),
     Fsck(FsckArgs),
     Guide(GuideArgs),
@@ -289,6 +290,34 @@ pub(crate) struct LogArgs {
     /// Not more than so many of them, the newest: 1 to 100000.
     #[arg(long, value_name = "N", default_value_t = Count(100), value_parser = count, allow_negative_numbers = true)]
     pub(crate) limit: Count,
+}
+
+/// Show what is happening, live.
+///
+/// In a terminal a full screen: who holds what and for how much longer, who waits for it, what happened last; `?` shows
+/// the keys, `q` ends it. Elsewhere one line for each event as it occurs, with --json one JSON object a line: granted,
+/// heartbeat, released, lapsed, revived, waiting, `gave_up`, archived. Never repeats or skips a granted or released one.
+/// Ends when its reader does, or by a signal.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  muse coord watch
+  muse coord watch --address src/billing.py
+  muse coord watch --since 1h | cat  # the last hour first
+  muse coord watch --json | jq -c 'select(.event == \"released\") | .addresses'")]
+pub(crate) struct WatchArgs {
+    /// Only what this run holds or waits for.
+    #[arg(long, value_name = "ID")]
+    pub(crate) run_id: Option<OsString>,
+
+    /// Only what overlaps this address.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) address: Option<OsString>,
+
+    /// First tell what is recorded since this time: how long ago (`90s`, `2h`, `1h30m`, `3d`) or a point in time with
+    /// its offset (`2026-11-22T18:30:00Z`).
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) since: Option<OsString>,
 }
 
 /// Move what is over into the archive.

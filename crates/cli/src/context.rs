@@ -64,6 +64,11 @@ impl Context {
         crate::progress::progress(!self.json && self.draws && io::stderr().is_terminal())
     }
 
+    /// Whether a person looks at standard output, on a terminal that can be drawn on.
+    pub(crate) fn has_screen(&self) -> bool {
+        self.draws && io::stdout().is_terminal()
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         SystemClock.now()
     }

@@ -17,6 +17,7 @@ mod exit;
 mod output;
 mod progress;
 mod report;
+mod screen;
 mod supervise;
 mod wait;
 

@@ -9,6 +9,7 @@ use anstream::stream::RawStream;
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use clap::error::ErrorKind;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use crate::context::Context;
@@ -16,7 +17,7 @@ use crate::error::{CommandError, Kind};
 use crate::exit;
 
 /// The version of the JSON objects. Keys are only ever added within one.
-const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 1;
 
 /// What a command returns: one value, rendered as JSON or as text.
 pub(crate) trait Report: Serialize {
@@ -167,6 +168,36 @@ pub(crate) fn print_or_take_back<R: Report>(
         Ok(()) => answer.report.exit_code(),
         Err(error) => complain(&error, &take_back(), context),
     }
+}
+
+/// Prints one line of a stream: the JSON object, or the text. It is out when this returns.
+pub(crate) fn print_event(
+    event: &impl Serialize,
+    text: impl FnOnce() -> String,
+    context: &Context,
+) -> io::Result<()> {
+    if context.json {
+        return print_json(event);
+    }
+    let mut screen = Screen::default();
+    screen.result(&text());
+    print_text(&screen, context)
+}
+
+/// Whether whoever read standard output has closed it, which writing would show only with the next line.
+pub(crate) fn is_reader_gone() -> bool {
+    let stdout = io::stdout();
+    let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(poll(&mut watched, Some(&at_once)), Ok(1..))
+        && watched[0].revents().intersects(PollFlags::ERR | PollFlags::NVAL)
+}
+
+/// Prints a warning while the command goes on.
+pub(crate) fn print_warning(line: &str, context: &Context) -> io::Result<()> {
+    let mut screen = Screen::default();
+    screen.warning(line);
+    print_to_stderr(&screen, context)
 }
 
 /// Prints a line of status while the command goes on.

@@ -1319,6 +1319,7 @@ fn manual_pages_for_every_command() {
         "-coord-reserve",
         "-coord-run",
         "-coord-show",
+        "-coord-watch",
         "-demo",
         "-init",
         "-man",

@@ -13,7 +13,7 @@ mod support;
 use support::{ABSENT, Site, names};
 
 /// Every command, and the file of its snapshot.
-const COMMANDS: [(&[&str], &str); 16] = [
+const COMMANDS: [(&[&str], &str); 17] = [
     (&[], "muse"),
     (&["init"], "muse-init"),
     (&["coord"], "muse-coord"),
@@ -24,6 +24,7 @@ const COMMANDS: [(&[&str], &str); 16] = [
     (&["coord", "list"], "muse-coord-list"),
     (&["coord", "show"], "muse-coord-show"),
     (&["coord", "log"], "muse-coord-log"),
+    (&["coord", "watch"], "muse-coord-watch"),
     (&["coord", "gc"], "muse-coord-gc"),
     (&["coord", "fsck"], "muse-coord-fsck"),
     (&["coord", "guide"], "muse-coord-guide"),
@@ -133,6 +134,14 @@ fn every_example_can_be_run() {
             assert!(words.starts_with(command), "an example of another command: {line}");
             if words == ["demo"] || words.starts_with(&["demo"]) {
                 continue; // It has a test of its own.
+            }
+            if words.starts_with(&["coord", "watch"]) {
+                // It does not end: where there is nothing to watch, it says whether it understood.
+                let nowhere = Site::without_store();
+                let call = nowhere.muse(&words);
+                let answer = if words.contains(&"--json") { call.run() } else { call.json() };
+                answer.is_failure(2, "not_a_repository", None);
+                continue;
             }
             // In a folder of its own: a manual page is written where it says.
             let answer = site.muse(&words).env("HOME", site.path()).run();

@@ -45,6 +45,7 @@ pub mod progress;
 pub mod queue;
 pub mod record;
 pub mod waiting;
+pub mod watch;
 
 pub use address::{Address, AddressError};
 pub use archive::{Archived, Collected, Ending, Retention};
@@ -65,3 +66,4 @@ pub use progress::{Progress, Silent};
 pub use queue::{Cause, Queue, Ticket, Wait};
 pub use record::{Heartbeat, Mode, Operation, Release, Reservation, Supersession, TtlSeconds};
 pub use waiting::Waited;
+pub use watch::{Event, EventFilter, Seen, Watcher, What};

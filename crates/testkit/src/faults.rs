@@ -48,7 +48,7 @@ fn fail_every(
 /// be done without, so it never makes an operation fail.
 pub fn fail_every_call_in_a_crowd(muse: &Muse, operation: Operation) -> FaultReport {
     let is_chosen = |call: &Call| call.is_change() || call.is_question() || call.is_of_database();
-    fail_each(muse, &Ready::crowded(muse, operation), &["ENOSPC", "EIO"], is_chosen, false)
+    fail_each(muse, &Ready::crowded(muse, operation), &["EIO"], is_chosen, false)
 }
 
 fn fail_each(

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::process::until;
 
@@ -15,12 +16,40 @@ impl Tmux {
     /// A terminal of 120 columns and 40 lines with an interactive bash in `folder`. The server is its own; its
     /// socket lies in the folder.
     pub fn start(folder: &Path) -> Tmux {
-        let tmux = Tmux { socket: folder.join("tmux.socket") };
+        // A server that is just ending leaves its socket's name for a moment.
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let tmux = Tmux { socket: folder.join(format!("tmux-{number}.socket")) };
         let shell = "env -u MUSE_RUN_ID -u MUSE_REPO_ROOT PS1='ready> ' bash --norc --noprofile -i";
         let place = folder.to_str().expect("the paths of these tests are UTF-8");
         tmux.call(&["new-session", "-d", "-x", "120", "-y", "40", "-c", place, shell]);
         tmux.until_shown("ready>");
         tmux
+    }
+
+    /// Makes the terminal so many columns wide and so many lines high.
+    pub fn resize(&self, columns: u16, lines: u16) {
+        self.call(&["resize-window", "-x", &columns.to_string(), "-y", &lines.to_string()]);
+    }
+
+    /// Types a text.
+    pub fn text(&self, text: &str) {
+        self.call(&["send-keys", "-l", text]);
+    }
+
+    /// What stands in each line of the screen; with the terminal's controls for colours and other styles, if asked for.
+    pub fn lines(&self, with_styles: bool) -> Vec<String> {
+        let flags: &[&str] =
+            if with_styles { &["capture-pane", "-p", "-e"] } else { &["capture-pane", "-p"] };
+        let shown = String::from_utf8_lossy(&self.call(flags).stdout).into_owned();
+        shown.lines().map(|line| line.trim_end().to_owned()).collect()
+    }
+
+    /// Whether a program draws on the screen that is there for it, and whether the cursor is to be seen.
+    pub fn is_alternate_with_cursor(&self) -> (bool, bool) {
+        let output = self.call(&["display-message", "-p", "#{alternate_on} #{cursor_flag}"]);
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        (told.starts_with('1'), told.trim_end().ends_with('1'))
     }
 
     /// Types a line and presses Enter.

@@ -177,7 +177,11 @@ pub(crate) fn run(args: &LogArgs, context: &Context) -> Result<Answer<LogReport>
 }
 
 /// Reads a time: how long ago, or a point in time.
-fn moment(text: Option<&OsString>, flag: &str, now: Timestamp) -> Result<Option<Timestamp>, CommandError> {
+pub(crate) fn moment(
+    text: Option<&OsString>,
+    flag: &str,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, CommandError> {
     let Some(text) = text else { return Ok(None) };
     let bad = |why: String| CommandError::new(Kind::BadArgs, format!("{flag}: {why}"));
     let read = text.to_str().ok_or_else(|| bad(clock::MomentError.to_string()))?;

@@ -23,6 +23,7 @@ mod release;
 mod reserve;
 mod run;
 mod show;
+pub(crate) mod watch;
 
 /// The most reservations of one call, as many as addresses of a reserve.
 const RESERVATIONS_MAX: usize = 1000;
@@ -41,6 +42,7 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> u8 {
         Command::Coord(Coord::List(args)) => print(list::run(&args, context), context),
         Command::Coord(Coord::Show(args)) => print(show::run(&args, context), context),
         Command::Coord(Coord::Log(args)) => print(log::run(&args, context), context),
+        Command::Coord(Coord::Watch(args)) => watch::run(&args, context),
         Command::Coord(Coord::Gc(args)) => print(gc::run(&args, context), context),
         Command::Coord(Coord::Fsck(args)) => print(fsck::run(&args, context), context),
         Command::Coord(Coord::Guide(args)) => print(guide::run(&args), context),
