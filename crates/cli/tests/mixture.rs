@@ -5,15 +5,14 @@
 
 use std::time::Duration;
 
-use muse_testkit::mixture::{MixtureReport, Watching, everything};
+use muse_testkit::mixture::{MixtureReport, everything};
 use muse_testkit::{Muse, assert_sound};
 
 /// Names another history: `MUSE_MIXTURE_SEED=7 cargo test -p muse-cli --test mixture -- --ignored --nocapture`.
 const SEED_VARIABLE: &str = "MUSE_MIXTURE_SEED";
 
 fn run(duration: Duration, seed: u64) -> MixtureReport {
-    // Becomes `Somebody` with the command `coord watch`.
-    let report = everything(&Muse::new(env!("CARGO_BIN_EXE_muse")), duration, seed, Watching::Nobody);
+    let report = everything(&Muse::new(env!("CARGO_BIN_EXE_muse")), duration, seed);
     println!("seed {seed}: {}", report.figures());
     report
 }
@@ -36,6 +35,7 @@ fn a_quarter_of_a_minute_of_everything_at_once() {
         "wait_timeout",
         "killed",
         "stopped",
+        "watched",
     ] {
         assert!(report.of(what) > 0, "the mixture is too dull: nothing was {what}");
     }

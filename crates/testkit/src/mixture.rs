@@ -2,8 +2,8 @@
 //! collect and look, on one store that is large enough for an index, while some of them are killed or stopped.
 //!
 //! Each worker starts one process after the other and writes down what it said. Now and then all of them are let
-//! finish, and what the index shows is compared with all that there is. What is checked in the end stands in
-//! `check.rs`. A seed names the choices of the workers; what real processes make of them differs from time to time.
+//! finish, and what the index shows is compared with all that there is. One process watches all the time. What is checked
+//! in the end stands in `check.rs`. A seed names the choices of the workers; what real processes make of them differs from time to time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError, RwLock};
@@ -194,20 +194,11 @@ struct Stage<'a> {
     known: Mutex<VecDeque<Known>>,
 }
 
-/// Whether somebody watches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Watching {
-    /// Nobody: for a program without `coord watch`.
-    Nobody,
-    /// One process, from the first grant to the end.
-    Somebody,
-}
-
 /// Lets the workers do everything for so long, and checks what they were told and what is in the store.
-pub fn everything(muse: &Muse, duration: Duration, seed: u64, watching: Watching) -> MixtureReport {
+pub fn everything(muse: &Muse, duration: Duration, seed: u64) -> MixtureReport {
     let scratch = Scratch::with_store(muse);
     let mut report = MixtureReport::default();
-    let watcher = (watching == Watching::Somebody).then(|| watch::Watcher::start(muse, &scratch));
+    let watcher = watch::Watcher::start(muse, &scratch);
     let mut events = fill(muse, &scratch);
     let started = now();
     let length = i64::try_from(duration.as_micros()).expect("a duration of minutes");
@@ -242,9 +233,7 @@ pub fn everything(muse: &Muse, duration: Duration, seed: u64, watching: Watching
     }
     let records = store::read_at_the_end(&stage, &mut events, &mut report);
     check::check(&events, &records, &mut report);
-    if let Some(watcher) = watcher {
-        watcher.check(&scratch, &records, &mut report);
-    }
+    watcher.check(&scratch, &records, &mut report);
     time_operations(&events, &mut report);
     store::check_that_it_serves(&stage, &mut report);
     report
