@@ -2,8 +2,9 @@
 //! collect and look, on one store that is large enough for an index, while some of them are killed or stopped.
 //!
 //! Each worker starts one process after the other and writes down what it said. Now and then all of them are let
-//! finish, and what the index shows is compared with all that there is. One process watches all the time. What is checked
-//! in the end stands in `check.rs`. A seed names the choices of the workers; what real processes make of them differs from time to time.
+//! finish, and what the index shows is compared with all that there is. One process watches all the time. What is
+//! checked in the end stands in `check.rs`. A seed names the choices of the workers; what real processes make of them
+//! differs from time to time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError, RwLock};

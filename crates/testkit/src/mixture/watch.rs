@@ -15,8 +15,10 @@ use crate::{Muse, Scratch};
 /// Where its lines go, in the working tree.
 const STREAM: &str = "watched.jsonl";
 
-/// How long it may take until it has told everything. It looks at least every five seconds.
+/// How long it may take until it has told everything: it looks at least every five seconds. Where something is wrong
+/// already, it may never tell all.
 const PATIENCE_SECONDS: u32 = 60;
+const PATIENCE_SECONDS_WHERE_WRONG: u32 = 6;
 
 pub(super) struct Watcher {
     running: Running,
@@ -42,7 +44,9 @@ impl Watcher {
         let released = ids(&|record| record.released.is_some());
         let archived = ids(&|record| record.is_archived);
 
-        let deadline = now().plus_seconds(PATIENCE_SECONDS);
+        let is_sound = report.violations.is_empty();
+        let patience = if is_sound { PATIENCE_SECONDS } else { PATIENCE_SECONDS_WHERE_WRONG };
+        let deadline = now().plus_seconds(patience);
         let mut lines = Vec::new();
         while now() < deadline {
             lines = read(scratch);
