@@ -85,7 +85,7 @@ pub fn mixed(muse: &Muse, operations: usize, seed: u64) -> HistoryReport {
 }
 
 fn work(muse: &Muse, repository: &Path, worker: u64, operations: usize, seed: u64) -> Vec<Event> {
-    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (worker + 1));
+    let mut random = Random::new(seed, worker);
     let mut events: Vec<Event> = Vec::new();
     let mut held: Vec<(String, String)> = Vec::new();
     for operation in 0..operations {
@@ -309,15 +309,19 @@ fn check_list(
     }
 }
 
-fn time(answer: &Answer, field: &str) -> Timestamp {
+pub(crate) fn time(answer: &Answer, field: &str) -> Timestamp {
     serde_json::from_value(answer.json[field].clone()).expect("muse prints times that it reads")
 }
 
 /// A small generator of random numbers (`xorshift64*`), so that a seed names a history.
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn new(seed: u64, worker: u64) -> Random {
+        Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (worker + 1))
+    }
+
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;

@@ -34,6 +34,8 @@ pub mod faults;
 #[cfg(target_os = "linux")]
 pub mod kills;
 #[cfg(target_os = "linux")]
+pub mod mixture;
+#[cfg(target_os = "linux")]
 pub mod operations;
 #[cfg(target_os = "linux")]
 pub mod pauses;

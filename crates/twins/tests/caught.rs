@@ -5,7 +5,10 @@
 
 #![cfg(target_os = "linux")]
 
+use std::time::Duration;
+
 use muse_testkit::kills::kill_everywhere;
+use muse_testkit::mixture::everything;
 use muse_testkit::operations::{Operation, Ready};
 use muse_testkit::pauses::{
     Ending, Point, late_heartbeat, stopped_heartbeat, stopped_heartbeat_and_collection,
@@ -13,7 +16,7 @@ use muse_testkit::pauses::{
 use muse_testkit::power_loss::{PowerReport, lose_power_everywhere};
 use muse_testkit::races::{KINDS, race};
 use muse_testkit::waiting::queue;
-use muse_testkit::{Muse, assert_caught};
+use muse_testkit::{Muse, Violations, assert_caught};
 
 fn without(safeguard: &'static str) -> Muse {
     Muse::twin(env!("CARGO_BIN_EXE_muse-twin"), safeguard)
@@ -112,4 +115,22 @@ fn queues_notice_tickets_that_nobody_gives_way_to() {
     let report = queue(&without("Queue"), None);
     assert!(report.overtakes > 0);
     assert_caught!(report.violations, "overtakes");
+}
+
+/// What a mixture finds: a few seconds show some of it, and a minute always does.
+fn everything_at_once(safeguard: &'static str, seconds: u64, saying: &str) -> Violations {
+    let muse = without(safeguard);
+    let mut turns = (1..=6).map(|seed| everything(&muse, Duration::from_secs(seconds), seed).violations);
+    let is_caught = |violations: &Violations| violations.iter().any(|violation| violation.contains(saying));
+    turns.find(is_caught).unwrap_or_default()
+}
+
+#[test]
+fn everything_at_once_notices_a_missing_store_lock() {
+    assert_caught!(everything_at_once("StoreLock", 3, "two holders at once"), "two holders at once");
+}
+
+#[test]
+fn everything_at_once_notices_a_missing_supersession() {
+    assert_caught!(everything_at_once("Supersession", 10, "two holders at once"), "two holders at once");
 }
