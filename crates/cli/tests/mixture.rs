@@ -5,21 +5,28 @@
 
 use std::time::Duration;
 
-use muse_testkit::mixture::{MixtureReport, everything};
+use muse_testkit::mixture::everything;
 use muse_testkit::{Muse, assert_sound};
 
-/// Names another history: `MUSE_MIXTURE_SEED=7 cargo test -p muse-cli --test mixture -- --ignored --nocapture`.
+/// Longer, and another history: `MUSE_MIXTURE_SECONDS=60 MUSE_MIXTURE_SEED=7 cargo test -p muse-cli --test mixture
+/// -- --nocapture`.
+const SECONDS_VARIABLE: &str = "MUSE_MIXTURE_SECONDS";
 const SEED_VARIABLE: &str = "MUSE_MIXTURE_SEED";
 
-fn run(duration: Duration, seed: u64) -> MixtureReport {
-    let report = everything(&Muse::new(env!("CARGO_BIN_EXE_muse")), duration, seed);
-    println!("seed {seed}: {}", report.figures());
-    report
+/// As long as it takes to see all that is asked for below.
+const SECONDS: u64 = 15;
+
+#[expect(clippy::disallowed_methods, reason = "whoever runs it by hand chooses")]
+fn chosen(variable: &str, otherwise: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
 #[test]
-fn a_quarter_of_a_minute_of_everything_at_once() {
-    let report = run(Duration::from_secs(15), 1);
+fn everything_at_once() {
+    let duration = Duration::from_secs(chosen(SECONDS_VARIABLE, SECONDS));
+    let seed = chosen(SEED_VARIABLE, 1);
+    let report = everything(&Muse::new(env!("CARGO_BIN_EXE_muse")), duration, seed);
+    println!("seed {seed}: {}", report.figures());
     for what in [
         "granted",
         "denied",
@@ -40,12 +47,4 @@ fn a_quarter_of_a_minute_of_everything_at_once() {
         assert!(report.of(what) > 0, "the mixture is too dull: nothing was {what}");
     }
     assert_sound!(report.violations);
-}
-
-#[test]
-#[ignore = "takes a minute; run by hand with seeds of your own"]
-#[expect(clippy::disallowed_methods, reason = "whoever runs it by hand chooses the seed")]
-fn a_minute_of_everything_at_once() {
-    let seed = std::env::var(SEED_VARIABLE).ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
-    assert_sound!(run(Duration::from_mins(1), seed).violations);
 }
