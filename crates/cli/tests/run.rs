@@ -246,6 +246,20 @@ fn the_command_inherits_what_it_would_without_muse() {
     stage.is_left_clean();
 }
 
+#[test]
+fn ignored_ends_of_children_and_broken_pipes_have_their_default_again() {
+    let stage = Stage::new();
+    let ignoring = ["env", "--ignore-signal=CHLD,PIPE,HUP"];
+    let script = "sed -n 's/^SigIgn:.*\\(.....\\)$/\\1/p' /proc/$$/status; exit 9";
+    for flags in [&[][..], &["--wait", "1"]] {
+        let answer = stage.start_under(&ignoring, flags, script).finish();
+        ends_with(&answer, 9);
+        // The hangup alone is ignored still.
+        assert_eq!(String::from_utf8_lossy(&answer.stdout), "00001\n", "{}", answer.brief());
+    }
+    stage.is_left_clean();
+}
+
 // What never starts
 
 #[test]
@@ -332,6 +346,25 @@ fn a_command_that_cannot_be_started_leaves_nothing() {
 }
 
 #[test]
+fn what_cannot_be_released_is_told_also_if_the_command_could_not_be_started() {
+    muse_testkit::strace::need_strace();
+    // The grant is published, nothing more; and no thread or process is to be had.
+    let full = ["strace", "-f", "-o", "/dev/null", "-e", "inject=linkat:error=ENOSPC:when=2+"];
+    let full = [&full[..], &["-e", "inject=clone,clone3:error=EAGAIN"]].concat();
+    for json in [&[][..], &["--json"]] {
+        let stage = Stage::new();
+        let answer = stage.start_under(&full, json, "touch ran").finish();
+        ends_with(&answer, 126);
+        let warning = format!("reservation {} was not released, and lapses by itself", stage.only());
+        assert!(answer.stderr.contains(&warning), "{}", answer.brief());
+        let said = if json.is_empty() { &*answer.stderr } else { answer.text("error") };
+        assert!(said.contains("the command could not be started"), "{}", answer.brief());
+        assert!(!stage.at("ran").exists());
+        stage.is_deserted();
+    }
+}
+
+#[test]
 fn bad_arguments_change_nothing() {
     let stage = Stage::new();
     for (flags, code, status) in [
@@ -383,6 +416,45 @@ fn a_signal_to_muse_reaches_the_whole_group_once() {
         assert_eq!(stage.read("got"), format!("{name}\n"));
         stage.is_left_clean();
     }
+}
+
+#[test]
+fn a_signal_to_muse_reaches_a_stopped_command() {
+    for (number, name, code) in [
+        (Signal::TERM, "TERM", 143),
+        (Signal::INT, "INT", 130),
+        (Signal::HUP, "HUP", 129),
+        (Signal::QUIT, "QUIT", 131),
+    ] {
+        for (script, code) in [(WAIT, code), (&format!("trap 'echo {name}; exit 9' {name}; {WAIT}"), 9)] {
+            let stage = Stage::new();
+            let running = stage.start(&[], script);
+            let child = stage.child();
+            signal(child, Signal::STOP);
+            until("it is stopped", || process_state(child) == Some('T'));
+            signal(running.id(), number);
+            ends_with(&running.finish(), code);
+            stage.is_left_clean();
+        }
+    }
+}
+
+#[test]
+fn a_stopped_command_without_a_terminal_keeps_its_reservation() {
+    let stage = Stage::new();
+    let running = stage.start(&["--ttl", "2", "--grace", "1"], &format!("{WAIT}; exit 9"));
+    let child = stage.child();
+    signal(child, Signal::STOP);
+    until("it is stopped", || process_state(child) == Some('T'));
+    let id = stage.only();
+    let shown = stage.coord(&["show", &id]);
+    let known = shown.json["reservation"]["effective_expires_at"].as_str().unwrap().to_owned();
+    until("the time that was known is over", || now().to_string() > known);
+    assert_eq!((process_state(child), &*stage.state(&id)), (Some('T'), "active"));
+    signal(child, Signal::CONT);
+    stage.go();
+    ends_with(&running.finish(), 9);
+    stage.is_left_clean();
 }
 
 #[test]
@@ -459,6 +531,17 @@ fn a_stopped_command_is_told_too() {
     stage.force(&stage.only());
     is_stopped(&running.finish(), "was lost");
     assert_eq!(stage.read("got"), "TERM\n");
+    stage.is_left_clean();
+}
+
+#[test]
+fn a_command_that_stops_again_and_again_is_killed_after_the_grace() {
+    let stage = Stage::new();
+    let script = format!("trap 'while [ -e . ]; do kill -STOP $$; done' TERM; {WAIT}");
+    let running = stage.start(&["--grace", "1"], &script);
+    stage.child();
+    stage.force(&stage.only());
+    is_stopped(&running.finish(), "was lost");
     stage.is_left_clean();
 }
 

@@ -90,7 +90,7 @@ fn hold(args: &RunArgs, context: &Context) -> Result<Held, CommandError> {
     if !grant.renewed {
         release(&last, &mut after);
     }
-    let mut outcome = ran?;
+    let mut outcome = ran.inspect_err(|_| warn(&after, context))?;
     outcome.cause = outcome.cause.or(cause);
     outcome.warnings.extend(after);
     Ok(Held::Ended(outcome))

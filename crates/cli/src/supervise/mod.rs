@@ -45,6 +45,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const CHANCE: Duration = Duration::from_secs(3);
 /// How often a group whose leader has ended is asked whether anybody is left in it: nobody tells.
 const GROUP_EVERY: Duration = Duration::from_millis(50);
+/// How many changes of the command are taken in one turn: one that stops whenever it is continued must not keep the
+/// rest from its turn. For each that is left a signal has come.
+const CHANGES_IN_A_TURN: usize = 8;
 
 /// Why a command was told to end.
 #[derive(Debug)]
@@ -160,10 +163,16 @@ impl Supervisor<'_> {
 
     fn watch(&mut self) -> io::Result<Ended> {
         loop {
+            let mut has_to_act = false;
             while let Some(signal) = self.signals.next()? {
                 self.receive(signal);
+                has_to_act |= is_to_end(signal);
             }
             self.wait_for_child()?;
+            // A stopped process acts on it only when it goes on.
+            if has_to_act && self.stopped.is_some() {
+                self.go_on();
+            }
             while let Some(news) = self.keeper.hear()? {
                 self.learn(news);
             }
@@ -192,7 +201,10 @@ impl Supervisor<'_> {
     }
 
     fn wait_for_child(&mut self) -> io::Result<()> {
-        while self.ended.is_none() {
+        for _ in 0..CHANGES_IN_A_TURN {
+            if self.ended.is_some() {
+                break;
+            }
             match self.child.change()? {
                 None => break,
                 Some(Change::Stopped(signal)) => self.follow(signal)?,
@@ -204,8 +216,9 @@ impl Supervisor<'_> {
     }
 
     /// The command has stopped. Where there is a terminal, and so job control, this process stops with it, for
-    /// the shell to see; it goes on with it when the shell says so. While it is stopped nothing extends the
-    /// reservation.
+    /// the shell to see; it goes on with it when the shell says so. While both are stopped nothing extends the
+    /// reservation. Without a terminal this process goes on alone, and so do the heartbeats: whoever stopped the
+    /// command continues it, or ends it.
     fn follow(&mut self, signal: i32) -> io::Result<()> {
         self.stopped = Some(signal);
         if self.stopping.is_some() {
@@ -372,6 +385,11 @@ impl Supervisor<'_> {
         await_any([self.signals.readable(), self.keeper.readable()], wake.since(now))?;
         Ok(())
     }
+}
+
+/// Whether a signal that is passed on asks the command to end.
+fn is_to_end(signal: Signal) -> bool {
+    [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT].contains(&signal)
 }
 
 /// Whether a signal stops whoever uses the terminal from the background.

@@ -1,15 +1,20 @@
 //! The signals that the supervisor waits for instead of being interrupted by them.
 //!
-//! They are blocked and read as events, and no handler is installed: what this process was started with
-//! (`nohup`, a shell's background job) stays as it was, and the command inherits it. A blocked signal stays
-//! pending until it is read, so none is lost between a grant and the command's start. The mask itself would be
-//! inherited too: the step before the command takes it back (see [`super::step`]).
+//! They are blocked and read as events. No handler is installed for what was ignored when this process was started
+//! (`nohup`, a shell's background job): that stays as it was, and the command inherits it. There are two exceptions,
+//! which the command gets the default for: `SIGCHLD`, because whoever ignores it is not told how its child ends, and
+//! `SIGPIPE`, which the Rust runtime ignores for this process and `std` sets to the default for what it starts.
+//!
+//! A blocked signal stays pending until it is read, so none is lost between a grant and the command's start. The mask
+//! itself would be inherited too: the step before the command takes it back (see [`super::step`]).
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
 use nix::sys::signal::{SigSet, Signal as NixSignal};
 use rustix::process::{Signal, kill_current_process_group};
+use signal_hook::flag;
 
 /// Those that are blocked. The terminal's own (`SIGTTIN`, `SIGTTOU`) are because another process of the same
 /// pipeline can bring them upon this one, which must go on; and because whoever hands the terminal over from
@@ -38,6 +43,8 @@ impl Signals {
     /// Blocks the signals in this thread and in those that it starts from now on. To be called while it is the
     /// only one.
     pub(crate) fn block() -> io::Result<Signals> {
+        // Nobody reads the flag. With any handler the signal is not ignored, and what this process starts has none.
+        flag::register(NixSignal::SIGCHLD as i32, Arc::default())?;
         let before = SigSet::thread_get_mask()?;
         let set: SigSet = BLOCKED.iter().map(|(signal, _)| *signal).collect();
         set.thread_block()?;
