@@ -20,7 +20,9 @@ impl Tmux {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let tmux = Tmux { socket: folder.join(format!("tmux-{number}.socket")) };
-        let shell = "env -u MUSE_RUN_ID -u MUSE_REPO_ROOT PS1='ready> ' bash --norc --noprofile -i";
+        // Whoever starts the tests in the background ignores interrupts, and a shell that inherits that never sees any.
+        let shell = "env --default-signal=INT,QUIT -u MUSE_RUN_ID -u MUSE_REPO_ROOT PS1='ready> ' \
+                     bash --norc --noprofile -i";
         let place = folder.to_str().expect("the paths of these tests are UTF-8");
         tmux.call(&["new-session", "-d", "-x", "120", "-y", "40", "-c", place, shell]);
         tmux.until_shown("ready>");
