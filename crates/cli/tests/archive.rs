@@ -224,7 +224,8 @@ fn log_tells_what_it_cannot_read_and_shows_the_rest() {
     assert_eq!(answer.value()["count"], 2);
     let named = format!("{}, line 2, is damaged", path.display());
     assert!(answer.field("error").starts_with(&named), "{answer:?}");
-    assert!(answer.field("error").ends_with("then try again"), "{answer:?}");
+    let hint = "`muse coord fsck` says what is wrong, and with --repair puts it right";
+    assert!(answer.field("error").ends_with(hint), "{answer:?}");
     let answer = log(&site, &[]).run();
     assert_eq!(answer.code, 3);
     assert!(answer.stderr.contains(&named) && answer.stdout.contains("carol"));

@@ -364,6 +364,105 @@ fn a_damaged_line_is_told_by_file_and_line_and_the_others_are_shown() {
     assert_eq!(site.live(), [id]);
 }
 
+/// The bounds of what is appended behind a damaged part cover what stands before it, however long that part is.
+#[test]
+fn what_stands_before_many_damaged_lines_is_still_shown() {
+    for garbage in [BATCH_MAX - 1, BATCH_MAX, BATCH_MAX + 1, 3 * BATCH_MAX] {
+        let site = Site::new();
+        // Three that lapse early, and are in use while one with a larger token, which ends later, is archived.
+        let early: Vec<ReservationId> = ["a.py", "b.py", "c.py"].map(|address| site.hold(address)).to_vec();
+        let locks = early.iter().map(|id| {
+            let lock = File::open(site.engine().record_path(*id)).expect("a record");
+            lock.lock().expect("locked");
+            lock
+        });
+        let locks: Vec<File> = locks.collect();
+        site.clock.advance_seconds(2 * TTL_SECONDS);
+        let big = site.hold("big.py");
+        let granted = site.engine().find(big).expect("readable").expect("there").reservation;
+        site.clock.advance_seconds(1);
+        site.release(big).expect("released");
+        let collected = site.try_collect();
+        assert_eq!((collected.archived, collected.skipped), (1, 3));
+        site.append("garbage\n".repeat(garbage).as_bytes());
+        for (step, lock) in locks.into_iter().enumerate() {
+            drop(lock);
+            let collected = site.try_collect();
+            assert!(collected.stopped_by.is_none(), "{collected:?}");
+            assert_eq!((collected.archived, collected.skipped), (1, 2 - step));
+            // They are told by the step that comes upon them, and not all of them.
+            let told = if step == 0 { garbage.min(BATCH_MAX) } else { 0 };
+            assert_eq!(collected.damaged.len(), told);
+            let before = site.lines().remove(0).expect("a line").before.expect("bounds");
+            assert_eq!(before.token, granted.token);
+            assert_eq!(before.ended_at, granted.created_at.plus_seconds(1));
+        }
+
+        let since = AuditQuery { since: Some(granted.created_at), ..AuditQuery::newest(10) };
+        for (query, is_truncated) in [(AuditQuery::newest(1), true), (since, false)] {
+            let trail = site.coordinator.log(&query, &Silent).expect("a trail");
+            let shown: Vec<ReservationId> =
+                trail.entries.iter().map(|entry| entry.lease.reservation.reservation_id).collect();
+            assert_eq!((shown, trail.is_truncated), (vec![big], is_truncated), "{garbage} damaged lines");
+            assert_eq!(trail.damaged.len() + trail.more_damaged, garbage);
+        }
+    }
+}
+
+#[test]
+fn a_newer_line_before_many_damaged_ones_stops_a_collection() {
+    let site = Site::new();
+    site.released(1);
+    site.collect();
+    let line = fs::read_to_string(site.month()).expect("a file");
+    let newer = line.replacen("\"schema_version\":1", "\"schema_version\":2", 1);
+    fs::write(site.month(), newer + &"garbage\n".repeat(2 * BATCH_MAX)).expect("written");
+    let next = site.hold("next.py");
+    site.release(next).expect("released");
+    let collected = site.try_collect();
+    let error = collected.stopped_by.expect("an error").to_string();
+    assert!(error.contains("line 1, is too new"), "{error}");
+    assert_eq!(site.live(), [next]);
+}
+
+#[test]
+fn every_damaged_line_is_told_by_its_own_number() {
+    let site = Site::new();
+    site.released(3);
+    site.collect();
+    let text = fs::read_to_string(site.month()).expect("a file");
+    let lines: Vec<&str> = text.lines().collect();
+    // More than what is read at once.
+    let many = "garbage\n".repeat(20_000);
+    fs::write(site.month(), format!("{}\n{many}{}\n\n{}\n{many}", lines[0], lines[1], lines[2]))
+        .expect("written");
+    let numbers = site.lines().into_iter().filter_map(|line| match line {
+        Err(EngineError::DamagedLine { line, .. }) => Some(line),
+        Err(error) => panic!("{error}"),
+        Ok(_) => None,
+    });
+    let expected: Vec<u64> = (20_005..=40_004).rev().chain([20_003]).chain((2..=20_001).rev()).collect();
+    assert_eq!(numbers.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_damaged_line_without_a_number_is_told_as_what_keeps_it_from_being_counted() {
+    let site = Site::new();
+    let made = site.released(2);
+    site.collect();
+    let text = fs::read_to_string(site.month()).expect("a file");
+    let lines: Vec<&str> = text.lines().collect();
+    fs::write(site.month(), format!("{}\ngarbage\n{}\n", lines[0], lines[1])).expect("written");
+    let mut read = site.engine().archived().expect("an archive");
+    assert_eq!(read.next().expect("a line").expect("whole").id(), made[1]);
+    // What was read at once is still known; the lines before the damaged one can no longer be counted.
+    fs::write(site.month(), "").expect("written");
+    let error = read.next().expect("a line").expect_err("an error");
+    assert!(matches!(error, EngineError::Unreadable { .. }), "{error}");
+    assert_eq!(read.next().expect("a line").expect("whole").id(), made[0]);
+    assert!(read.next().is_none());
+}
+
 #[test]
 fn what_is_no_archive_file_is_told_and_never_written_through() {
     let site = Site::new();

@@ -342,6 +342,7 @@ impl Archive {
         while left > 0 {
             let Some(line) = lines.next() else { break };
             left -= 1;
+            last.files = files - lines.archive.names.len();
             match line {
                 Ok(line) => {
                     if last.bounds.is_none() {
@@ -359,7 +360,19 @@ impl Archive {
                 Err(error) => return Err(error),
             }
         }
-        last.files = files - lines.archive.names.len();
+        // Without bounds the next line would say that it is the first, and readers would stop behind the damage and
+        // not see what stands before it. The newest line that can be read covers all before itself. What the damaged
+        // ones after it held, nothing tells any more; but no reader can show them either, so bounds that leave them
+        // out hide nothing. No more of them is told here: there may be a million.
+        while last.bounds.is_none() {
+            match lines.next() {
+                Some(Ok(line)) => last.bounds = Some(line.bounds()),
+                Some(Err(EngineError::DamagedLine { source, .. }))
+                    if !matches!(source, RecordError::SchemaTooNew { .. }) => {}
+                Some(Err(error)) => return Err(error),
+                None => break,
+            }
+        }
         Ok(last)
     }
 
@@ -447,10 +460,11 @@ impl Newest {
                     Archived::from_line(line)
                 }
             };
-            return Some(read.map_err(|source| EngineError::DamagedLine {
-                path: self.archive.folder.path_of(name),
-                line: reader.number(found.offset).unwrap_or_default(),
-                source,
+            return Some(read.map_err(|source| match reader.number(found.offset) {
+                Ok(line) => {
+                    EngineError::DamagedLine { path: self.archive.folder.path_of(name), line, source }
+                }
+                Err(error) => self.archive.folder.unreadable(name, error),
             }));
         }
     }

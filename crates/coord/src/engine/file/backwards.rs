@@ -27,6 +27,10 @@ pub(super) struct Backwards {
     end: usize,
     /// What is read is part of something that is no line, or too long for one.
     skips: Option<Skip>,
+    /// How many lines were found.
+    found: u64,
+    /// How many lines the file has, once they were counted.
+    lines: Option<u64>,
     line_bytes_max: usize,
 }
 
@@ -55,6 +59,8 @@ impl Backwards {
             buffer: Vec::new(),
             end: 0,
             skips: Some(Skip::Tail),
+            found: 0,
+            lines: None,
             line_bytes_max: LINE_BYTES_MAX,
         }
     }
@@ -66,6 +72,12 @@ impl Backwards {
 
     /// Finds the line before the last one that was found; `None` at the beginning of the file.
     pub(super) fn next(&mut self) -> io::Result<Option<Found>> {
+        let found = self.search()?;
+        self.found += u64::from(found.is_some());
+        Ok(found)
+    }
+
+    fn search(&mut self) -> io::Result<Option<Found>> {
         loop {
             // The line's own newline is the last byte; while something is skipped, any newline ends that.
             let searched = if self.skips.is_some() { self.end } else { self.end.saturating_sub(1) };
@@ -128,20 +140,33 @@ impl Backwards {
         Ok(())
     }
 
-    /// The number of the line that begins at `offset`, from 1. Reads all that comes before it: for errors.
-    pub(super) fn number(&self, offset: u64) -> io::Result<u64> {
+    /// The number of the line that was the last to be found, from 1; it begins at `offset`. The first time, all that
+    /// comes before it is read: for errors. Any later number is that of a line so many before it.
+    pub(super) fn number(&mut self, offset: u64) -> io::Result<u64> {
+        let lines = match self.lines {
+            Some(lines) => lines,
+            None => self.newlines_before(offset)? + self.found,
+        };
+        self.lines = Some(lines);
+        Ok(lines - self.found + 1)
+    }
+
+    fn newlines_before(&self, offset: u64) -> io::Result<u64> {
         let mut block = vec![0; BLOCK_BYTES];
-        let (mut number, mut position) = (1, 0);
+        let (mut newlines, mut position) = (0, 0);
         while position < offset {
             let left = usize::try_from(offset - position).unwrap_or(BLOCK_BYTES).min(BLOCK_BYTES);
-            let read = self.open.file.read_at(&mut block[..left], position)?;
-            if read == 0 {
-                break;
+            match self.open.file.read_at(&mut block[..left], position) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => {
+                    newlines += memchr_iter(b'\n', &block[..read]).count() as u64;
+                    position += read as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
-            number += memchr_iter(b'\n', &block[..read]).count() as u64;
-            position += read as u64;
         }
-        Ok(number)
+        Ok(newlines)
     }
 
     /// How many bytes of the file are whole lines.
@@ -206,6 +231,30 @@ mod tests {
                 let expected = [(4, b"last".to_vec()), (3, long.clone()), (2, long), (1, b"first".to_vec())];
                 assert_eq!(lines(&content), expected);
                 assert_eq!(backwards(&content).whole_bytes().unwrap(), whole);
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_are_right_whichever_lines_they_are_asked_of() {
+        let mut content = Vec::new();
+        for number in 1..=5000_usize {
+            content.resize(content.len() + number % 97, b'x');
+            content.push(b'\n');
+        }
+        content.resize(content.len() + 6 * BLOCK_BYTES, b'y');
+        content.extend_from_slice(b"\n\ntorn");
+        for step in [1, 2, 7, 64, 4999] {
+            for first in [5002, 5001, 5000, 4000, 1] {
+                let mut reader = Backwards { line_bytes_max: 5 * BLOCK_BYTES, ..backwards(&content) };
+                for number in (1..=5002).rev() {
+                    let found = reader.next().unwrap().unwrap();
+                    if number <= first && (first - number) % step == 0 {
+                        assert_eq!(reader.number(found.offset).unwrap(), number);
+                        assert_eq!(reader.number(found.offset).unwrap(), number, "asked again");
+                    }
+                }
+                assert!(reader.next().unwrap().is_none());
             }
         }
     }

@@ -457,14 +457,17 @@ impl<C: Clock> Engine for FileEngine<C> {
         let (names, mut damaged) = store.reservations.names()?;
         let mut leases = Vec::with_capacity(names.len());
         let mut unsure = Vec::new();
-        for id in names {
-            match find(&store, id) {
+        let read = |id: ReservationId| {
+            let found = find(&store, id);
+            let reservation = if found.is_err() { store.reservation(id).ok().flatten() } else { None };
+            (found, reservation)
+        };
+        for (found, reservation) in read_each(&names, read) {
+            match found {
                 Ok(lease) => leases.extend(lease),
-                Err(error) => {
-                    damaged.push(error);
-                    unsure.extend(store.reservation(id).ok().flatten());
-                }
+                Err(error) => damaged.push(error),
             }
+            unsure.extend(reservation);
         }
         damaged.sort_by_key(ToString::to_string);
         Ok(Listing { leases, damaged, unsure })
