@@ -148,24 +148,16 @@ impl<'s> Index<'s> {
         Err(Fault::Restless)
     }
 
-    /// Looks at all names again if the last look is long ago. Whether it did; `None` when the index cannot be used any
-    /// more, and all records are to be read.
+    /// Looks at all names again. `false` when the index cannot be used any more, and all records are to be read.
     ///
     /// # Errors
     ///
     /// As [`Index::to_write`].
-    pub(super) fn look_again(&mut self, now: Timestamp) -> Result<Option<bool>, EngineError> {
-        let mut look = || -> Result<bool, Fault> {
-            let is_due = self.is_look_due(now)?;
-            if is_due {
-                self.look_until_quiet(now)?;
-            }
-            Ok(is_due)
-        };
-        match look() {
-            Ok(looked) => Ok(Some(looked)),
+    pub(super) fn look_again(&mut self, now: Timestamp) -> Result<bool, EngineError> {
+        match self.look_until_quiet(now) {
+            Ok(()) => Ok(true),
             Err(Fault::Store(error)) => Err(error),
-            Err(Fault::Index | Fault::Restless) => Ok(None),
+            Err(Fault::Index | Fault::Restless) => Ok(false),
         }
     }
 
@@ -184,12 +176,14 @@ impl<'s> Index<'s> {
         Ok(self.store.watched(watched).mark()? == *mark)
     }
 
-    fn is_look_due(&self, now: Timestamp) -> Result<bool, Fault> {
-        let Some(Look { at, records }) = self.tables.look()? else { return Ok(true) };
+    /// Whether the last look is so long ago that there has to be another one before a grant.
+    pub(super) fn is_look_due(&self, now: Timestamp) -> bool {
+        // Where that cannot be read, the look finds out.
+        let Ok(Some(Look { at, records })) = self.tables.look() else { return true };
         let interval = (i64::from(records) * LOOK_INTERVAL_MICROSECONDS).max(LOOK_INTERVAL_MICROSECONDS_MIN);
         let since = now.as_microseconds() - at.as_microseconds();
         // A clock that was set back makes it due too.
-        Ok(!(0..interval).contains(&since))
+        !(0..interval).contains(&since)
     }
 
     /// Looks at all names, reads the records that are not known yet, and marks the folders.

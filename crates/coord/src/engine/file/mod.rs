@@ -192,17 +192,15 @@ impl<C: Clock> FileEngine<C> {
         let ahead = tickets_ahead(&store, request, ticket, now)?;
         let mut index = self.index_to_write(&store, &lock, now)?;
         let mut candidates = candidates(&store, &mut index, &request.addresses)?;
+        // A denial needs no look: what denies it is there.
         if let Some(used) = &mut index
+            && used.is_look_due(now)
             && !matches!(decide(request, &candidates, &ahead, now), Decision::Deny { .. })
         {
-            // Before anything is granted.
-            let looked = used.look_again(now)?;
-            if looked.is_none() {
+            if !used.look_again(now)? {
                 index = None;
             }
-            if looked != Some(false) {
-                candidates = self::candidates(&store, &mut index, &request.addresses)?;
-            }
+            candidates = self::candidates(&store, &mut index, &request.addresses)?;
         }
         // Whoever made the store may have been killed before its own name was on the disk: its first grant sees
         // to it.
