@@ -45,7 +45,7 @@ pub(super) const FEW: usize = 64;
 /// cannot be seen otherwise. A look takes a few microseconds for each record, so this costs less than a hundredth of
 /// the time. A denial needs no look: what denies it is there.
 const LOOK_INTERVAL_MICROSECONDS: i64 = 1000;
-const LOOK_INTERVAL_MICROSECONDS_MIN: i64 = 1_000_000;
+const LOOK_INTERVAL_MICROSECONDS_MIN: i64 = 60_000_000;
 
 /// How often a look is begun again because somebody changed the folders during it.
 const LOOKS_MAX: usize = 3;
