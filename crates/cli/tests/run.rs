@@ -736,14 +736,91 @@ fn an_interrupt_from_the_terminal_reaches_the_command_once() {
         fs::remove_file(stage.at(name)).unwrap();
     }
     fs::write(stage.at("script"), WAIT).unwrap();
-    terminal.line(&typed("script"));
+    terminal.line(&format!("clear; {}", typed("script")));
     stage.child();
     terminal.key("C-c");
-    terminal.until_shown("code=130");
-    terminal.line("echo a'fter'");
-    terminal.until_shown("after");
+    terminal.until_shown("ready>");
+    terminal.line("echo a'fter' $?");
+    terminal.until_shown("after 130");
     drop(terminal);
     stage.is_left_clean();
+}
+
+/// A terminal, and a loop or a script in it that runs the stage's script under `muse coord run` twice.
+struct Repeated {
+    stage: Stage,
+    terminal: Tmux,
+}
+
+impl Repeated {
+    /// The script says that it runs, then does as it is told. `around` has `RUN` where the command stands.
+    fn start(script: &str, around: &str) -> Repeated {
+        let stage = Stage::new();
+        fs::write(stage.at("script"), format!("echo runs >> runs; {script}")).unwrap();
+        let run = format!("{PROGRAM} coord run --run-id worker src/a.py -- sh script");
+        fs::write(stage.at("steps"), format!("{run}; {run} > /dev/null; echo went on")).unwrap();
+        let terminal = Tmux::start(stage.path());
+        terminal.line(&format!("clear; {}", around.replace("RUN", &run)));
+        stage.child();
+        Repeated { stage, terminal }
+    }
+
+    /// What the shell has as the last exit code, and how often the script has run.
+    fn ends(self, code: &str, runs: usize) {
+        self.terminal.line("echo code=$?");
+        self.terminal.until_shown(&format!("code={code}"));
+        let screen = self.terminal.screen();
+        assert_eq!(self.stage.read("runs").lines().count(), runs, "{screen}");
+        assert_eq!(screen.contains("went on\n"), runs > 1, "{screen}");
+        drop(self.terminal);
+        self.stage.is_left_clean();
+    }
+}
+
+/// Loops of an interactive shell and scripts. Where the output goes elsewhere, the command does not have the terminal,
+/// and the key reaches `muse` itself.
+const AROUND: [&str; 5] = [
+    "for i in 1 2; do RUN; done; echo 'went on'",
+    "for i in 1 2; do RUN > /dev/null; done; echo 'went on'",
+    "bash steps",
+    "sh steps",
+    "bash -c 'RUN > /dev/null; sh script; echo went on'",
+];
+
+#[test]
+fn an_interrupt_that_ends_the_command_stops_the_loop_or_script_around_it() {
+    for around in AROUND {
+        let repeated = Repeated::start(WAIT, around);
+        repeated.terminal.key("C-c");
+        repeated.terminal.until_shown("ready>");
+        repeated.ends("130", 1);
+    }
+}
+
+#[test]
+fn an_interrupt_that_the_command_sees_to_itself_stops_nothing() {
+    for (around, code) in [(AROUND[0], "0"), (AROUND[0], "3"), (AROUND[2], "0"), (AROUND[2], "3")] {
+        let repeated = Repeated::start(&format!("trap 'rm started; exit {code}' INT; {WAIT}"), around);
+        repeated.terminal.key("C-c");
+        until("the second one runs", || repeated.stage.read("runs").lines().count() == 2);
+        repeated.stage.child();
+        repeated.stage.go();
+        repeated.terminal.until_shown("went on");
+        repeated.ends("0", 2);
+    }
+}
+
+#[test]
+fn a_quit_from_the_terminal_ends_a_script_and_leaves_no_core_of_muse() {
+    // The command leaves none itself, nor does the shell of the steps. (Bash would ignore the key.)
+    let script = format!("ulimit -c 0; {WAIT}");
+    for around in ["(ulimit -c 0; exec sh steps)", "ulimit -S -c unlimited; RUN"] {
+        let repeated = Repeated::start(&script, around);
+        repeated.terminal.key("C-\\");
+        repeated.terminal.until_shown("ready>");
+        assert!(!repeated.terminal.screen().contains("core dumped"), "{}", repeated.terminal.screen());
+        repeated.ends("131", 1);
+    }
 }
 
 #[test]
@@ -894,6 +971,12 @@ fn a_lost_reservation_ends_a_command_in_the_terminal_too() {
     terminal.until_shown("error: the reservation was lost");
     terminal.line("stty -a | grep -o ' icanon'");
     terminal.until_shown(" icanon");
+
+    // Also if it then ends as by a key.
+    let force = "coord release $MUSE_RESERVATION_ID --run-id boss --force --reason freeze > /dev/null";
+    fs::write(stage.at("script"), format!("{PROGRAM} {force}; kill -INT $$")).unwrap();
+    terminal.line(&format!("clear; {}", typed("script")));
+    terminal.until_shown("code=8");
     drop(terminal);
     stage.is_left_clean();
 }

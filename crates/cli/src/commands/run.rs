@@ -38,7 +38,15 @@ enum Held {
 /// started, nothing but the command writes to stdout.
 pub(crate) fn run(args: &RunArgs, context: &Context) -> u8 {
     match hold(args, context) {
-        Ok(Held::Ended(outcome)) => tell(outcome, context),
+        Ok(Held::Ended(outcome)) => {
+            let interrupt = outcome.interrupt.filter(|_| outcome.cause.is_none());
+            let code = tell(outcome, context);
+            // Nothing is held, and nothing is left to be said.
+            if let Some(interrupt) = interrupt {
+                interrupt.end_by_it();
+            }
+            code
+        }
         Ok(Held::Denied(answer)) => print(Ok(answer), context),
         Err(error) => print_error(error, context),
     }
@@ -216,7 +224,7 @@ fn release(keeping: &Keeping, warnings: &mut Vec<String>) {
 
 /// Says what there is to say beside the command's own output, and returns the exit code.
 fn tell(outcome: Outcome, context: &Context) -> u8 {
-    let Outcome { code, cause, warnings } = outcome;
+    let Outcome { code, cause, warnings, .. } = outcome;
     let mut screen = Screen::default();
     for warning in &warnings {
         screen.warning(warning);

@@ -41,7 +41,8 @@ pub(super) enum Change {
 pub(super) struct Ended {
     /// As a shell would return it.
     pub(super) code: u8,
-    pub(super) is_by_signal: bool,
+    /// The number of the signal that ended it, if one did.
+    pub(super) signal: Option<i32>,
 }
 
 /// A command that was started. It leads its process group, so one number names both.
@@ -100,10 +101,10 @@ fn change(status: WaitStatus) -> Option<Change> {
         return Some(Change::Continued);
     }
     let number = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
-    let exited = status.exit_status().map(|code| Ended { code: number(code), is_by_signal: false });
+    let exited = status.exit_status().map(|code| Ended { code: number(code), signal: None });
     let killed = status
         .terminating_signal()
-        .map(|signal| Ended { code: SIGNALLED.saturating_add(number(signal)), is_by_signal: true });
+        .map(|signal| Ended { code: SIGNALLED.saturating_add(number(signal)), signal: Some(signal) });
     exited.or(killed).map(Change::Ended)
 }
 

@@ -26,12 +26,13 @@ mod terminal;
 pub(crate) use child::Program;
 pub(crate) use deadline::{Deadline, Instant};
 pub(crate) use keeper::Keeping;
-pub(crate) use signals::Signals;
+pub(crate) use signals::{Interrupt, Signals};
 pub(crate) use terminal::Terminal;
 
 use child::{Change, Child, Ended};
 use deadline::{Moment, RETRY};
 use keeper::{Job, Keeper, Loss, News, Standing};
+use signals::Arrived;
 
 /// The longest sleep. A timer stands still while the machine sleeps: so long after a resume it is noticed.
 #[cfg(target_os = "linux")]
@@ -64,6 +65,8 @@ pub(crate) struct Outcome {
     /// The command's own, as a shell would return it.
     pub(crate) code: u8,
     pub(crate) cause: Option<Cause>,
+    /// How a key of the terminal ended it, if one did.
+    pub(crate) interrupt: Option<Interrupt>,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -88,6 +91,8 @@ struct Supervisor<'a> {
     stopped: Option<i32>,
     /// The command may go on once the reservation is known to be held still.
     is_held_back: bool,
+    /// The last signal that asked the command to end and came by here.
+    passed_on: Option<Arrived>,
     stopping: Option<Stopping>,
     ended: Option<Ended>,
     warnings: Vec<String>,
@@ -135,6 +140,7 @@ pub(crate) fn run(
         trouble: None,
         stopped: None,
         is_held_back: false,
+        passed_on: None,
         stopping: None,
         ended: None,
         warnings: Vec::new(),
@@ -148,25 +154,40 @@ impl Supervisor<'_> {
             // Nothing is known of the command any more: it must not go on unwatched.
             self.child.signal(Signal::KILL);
             self.warnings.push(format!("the command cannot be watched ({error}), and was killed"));
-            Ended { code: exit::INTERNAL, is_by_signal: true }
+            Ended { code: exit::INTERNAL, signal: Some(Signal::KILL.as_raw()) }
         });
+        let mut had_terminal = false;
         if let Some(terminal) = &self.terminal {
-            terminal.take_back(self.child.group());
-            if ended.is_by_signal {
+            had_terminal = terminal.take_back(self.child.group());
+            if ended.signal.is_some() {
                 terminal.restore_modes();
             }
         }
+        let interrupt = self.interrupt(ended, had_terminal);
         self.keeper.end();
         let cause = self.stopping.map(|stopping| stopping.cause);
-        Outcome { code: ended.code, cause, warnings: self.warnings }
+        Outcome { code: ended.code, cause, interrupt, warnings: self.warnings }
+    }
+
+    /// Whether a key of the terminal has ended the command. The key's signal has come to whoever had the terminal: to
+    /// the command, or to this process's group, which the command is none of.
+    fn interrupt(&self, ended: Ended, had_terminal: bool) -> Option<Interrupt> {
+        let keys = [Signal::INT, Signal::QUIT];
+        let signal = keys.into_iter().find(|key| ended.signal == Some(key.as_raw()))?;
+        let passed_on = self.passed_on.filter(|arrived| arrived.signal == signal);
+        let is_typed = passed_on.map_or(had_terminal, |arrived| arrived.is_typed);
+        is_typed.then_some(Interrupt { signal, is_to_be_told: passed_on.is_none() })
     }
 
     fn watch(&mut self) -> io::Result<Ended> {
         loop {
             let mut has_to_act = false;
-            while let Some(signal) = self.signals.next()? {
-                self.receive(signal);
-                has_to_act |= is_to_end(signal);
+            while let Some(arrived) = self.signals.next()? {
+                self.receive(arrived.signal);
+                if is_to_end(arrived.signal) {
+                    has_to_act = true;
+                    self.passed_on = Some(arrived);
+                }
             }
             self.wait_for_child()?;
             // A stopped process acts on it only when it goes on.

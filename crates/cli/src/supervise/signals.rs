@@ -13,8 +13,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use nix::sys::signal::{SigSet, Signal as NixSignal};
-use rustix::process::{Signal, kill_current_process_group};
-use signal_hook::flag;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, kill_current_process_group, setrlimit};
+use signal_hook::{flag, low_level};
 
 /// Those that are blocked. The terminal's own (`SIGTTIN`, `SIGTTOU`) are because another process of the same
 /// pipeline can bring them upon this one, which must go on; and because whoever hands the terminal over from
@@ -30,6 +30,14 @@ const BLOCKED: [(NixSignal, Signal); 9] = [
     (NixSignal::SIGTTIN, Signal::TTIN),
     (NixSignal::SIGTTOU, Signal::TTOU),
 ];
+
+/// A signal that has arrived.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrived {
+    pub(super) signal: Signal,
+    /// A key of the terminal sent it, and so to this process's whole group; no process did. Told on Linux alone.
+    pub(super) is_typed: bool,
+}
 
 /// Blocked signals, to be read one after the other.
 #[derive(Debug)]
@@ -58,9 +66,10 @@ impl Signals {
     }
 
     /// The next signal that has arrived, if any has.
-    pub(super) fn next(&self) -> io::Result<Option<Signal>> {
-        let number = self.source.next()?;
-        Ok(BLOCKED.iter().find(|(signal, _)| Some(*signal as i32) == number).map(|(_, signal)| *signal))
+    pub(super) fn next(&self) -> io::Result<Option<Arrived>> {
+        let Some((number, is_typed)) = self.source.next()? else { return Ok(None) };
+        let known = BLOCKED.iter().find(|(signal, _)| *signal as i32 == number);
+        Ok(known.map(|(_, signal)| Arrived { signal: *signal, is_typed }))
     }
 
     /// Can be read as soon as a signal has arrived.
@@ -87,6 +96,38 @@ pub(super) fn stop_own_group(signal: Signal) -> io::Result<()> {
     Ok(set.thread_block()?)
 }
 
+/// A key of the terminal ended the command by this signal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Interrupt {
+    pub(super) signal: Signal,
+    /// It went to the command's group alone, which had the terminal: this process's own group knows nothing of it.
+    pub(super) is_to_be_told: bool,
+}
+
+impl Interrupt {
+    /// Ends this process by the signal, as the key would have without it: a shell that runs a script or a loop goes on
+    /// to the next step after a program that exits, whatever its code, and stops after one that a key has ended.
+    pub(crate) fn end_by_it(self) {
+        leave_no_core();
+        if self.is_to_be_told {
+            // For this process itself it stays pending, blocked as it is.
+            kill_current_process_group(self.signal).unwrap_or_default();
+        }
+        // If it failed there would be the exit code still.
+        low_level::emulate_default_handler(self.signal.as_raw()).unwrap_or_default();
+    }
+}
+
+/// Keeps the kernel from writing this process's memory to a file: what went wrong, if anything did, is the command's.
+fn leave_no_core() {
+    let none = Rlimit { current: Some(0), ..getrlimit(Resource::Core) };
+    setrlimit(Resource::Core, none).unwrap_or_default();
+    // The limit does not hold where cores are piped into a program.
+    #[cfg(target_os = "linux")]
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .unwrap_or_default();
+}
+
 /// Where blocked signals are read: a file descriptor that the kernel fills.
 #[cfg(target_os = "linux")]
 #[derive(Debug)]
@@ -99,8 +140,11 @@ impl Source {
         Ok(Source(SignalFd::with_flags(set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
     }
 
-    fn next(&self) -> io::Result<Option<i32>> {
-        Ok(self.0.read_signal()?.and_then(|info| i32::try_from(info.ssi_signo).ok()))
+    /// The number of a signal, and whether the kernel sent it by itself.
+    fn next(&self) -> io::Result<Option<(i32, bool)>> {
+        let is_typed = |code| code == nix::libc::SI_KERNEL;
+        let info = self.0.read_signal()?;
+        Ok(info.and_then(|info| Some((i32::try_from(info.ssi_signo).ok()?, is_typed(info.ssi_code)))))
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
@@ -131,14 +175,14 @@ impl Source {
         Ok(Source(reader))
     }
 
-    fn next(&self) -> io::Result<Option<i32>> {
+    fn next(&self) -> io::Result<Option<(i32, bool)>> {
         use std::io::Read as _;
         if !super::is_readable(self.fd())? {
             return Ok(None);
         }
         let mut number = [0; 4];
         (&self.0).read_exact(&mut number)?;
-        Ok(Some(i32::from_ne_bytes(number)))
+        Ok(Some((i32::from_ne_bytes(number), false)))
     }
 
     fn fd(&self) -> BorrowedFd<'_> {

@@ -51,13 +51,15 @@ impl Terminal {
     }
 
     /// Puts this process's group into the foreground again, if the command's (or one that has ended, such as a
-    /// job of the command's) is there. A living group of somebody else's is a shell that took it: it keeps it.
-    pub(super) fn take_back(&self, group: Pid) {
+    /// job of the command's) is there, and says whether it was. A living group of somebody else's is a shell that
+    /// took it: it keeps it.
+    pub(super) fn take_back(&self, group: Pid) -> bool {
         let is_given = tcgetpgrp(&self.device)
             .is_ok_and(|now| now == group || (now != getpgrp() && test_kill_process_group(now).is_err()));
         if is_given {
             tcsetpgrp(&self.device, getpgrp()).unwrap_or_default();
         }
+        is_given
     }
 
     /// Sets it as it was before the command, which was killed and could not: a shell does that for its own jobs,
