@@ -440,6 +440,28 @@ fn a_signal_to_muse_reaches_a_stopped_command() {
 }
 
 #[test]
+fn a_stop_and_its_end_reach_what_the_command_has_started() {
+    let stage = Stage::new();
+    // The leader sees to the stop itself; what it has started stops.
+    let inner = "echo $$ > inner.new; mv inner.new inner; while [ -e . ] && ! [ -e go ]; do sleep 0.02; done";
+    let script = format!("trap : TSTP; sh -c '{inner}; echo inner went on' & {WAIT}; wait; wait; exit 9");
+    let running = stage.start(&[], &script);
+    let leader = stage.child();
+    until("the inner one has started", || stage.at("inner").exists());
+    let inner = stage.read("inner").trim().parse().unwrap();
+    signal(running.id(), Signal::TSTP);
+    until("the inner one is stopped", || process_state(inner) == Some('T'));
+    assert_ne!(process_state(leader), Some('T'));
+    signal(running.id(), Signal::CONT);
+    until("the inner one goes on", || process_state(inner) != Some('T'));
+    stage.go();
+    let answer = running.finish();
+    ends_with(&answer, 9);
+    assert_eq!(String::from_utf8_lossy(&answer.stdout), "inner went on\n");
+    stage.is_left_clean();
+}
+
+#[test]
 fn a_stopped_command_without_a_terminal_keeps_its_reservation() {
     let stage = Stage::new();
     let running = stage.start(&["--ttl", "2", "--grace", "1"], &format!("{WAIT}; exit 9"));

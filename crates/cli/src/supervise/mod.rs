@@ -181,14 +181,7 @@ impl Supervisor<'_> {
 
     fn watch(&mut self) -> io::Result<Ended> {
         loop {
-            let mut has_to_act = false;
-            while let Some(arrived) = self.signals.next()? {
-                self.receive(arrived.signal);
-                if is_to_end(arrived.signal) {
-                    has_to_act = true;
-                    self.passed_on = Some(arrived);
-                }
-            }
+            let has_to_act = self.receive()?;
             self.wait_for_child()?;
             // A stopped process acts on it only when it goes on.
             if has_to_act && self.stopped.is_some() {
@@ -208,17 +201,26 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Passes on what was meant for the command. What the terminal sends to its foreground never comes by here
-    /// while the command's group is that, so nothing reaches it twice.
-    fn receive(&mut self, signal: Signal) {
-        match signal {
-            Signal::INT | Signal::TERM | Signal::HUP | Signal::QUIT | Signal::TSTP => {
-                self.child.signal(signal);
+    /// Passes on what has come for the command, and says whether any of it asks it to end. What the terminal sends to
+    /// its foreground never comes by here while the command's group is that, so nothing reaches it twice.
+    fn receive(&mut self) -> io::Result<bool> {
+        let mut has_to_act = false;
+        while let Some(arrived) = self.signals.next()? {
+            let signal = arrived.signal;
+            match signal {
+                Signal::INT | Signal::TERM | Signal::HUP | Signal::QUIT => {
+                    self.child.signal(signal);
+                    self.passed_on = Some(arrived);
+                    has_to_act = true;
+                }
+                Signal::CONT if self.stopped.is_some() => self.go_on(),
+                // Others of its group may be stopped though it is not.
+                Signal::CONT | Signal::TSTP => self.child.signal(signal),
+                // A child's: it is asked in any case. The terminal's: for others of this group.
+                _ => {}
             }
-            Signal::CONT if self.stopped.is_some() => self.go_on(),
-            // A child's: it is asked in any case. The terminal's: for others of this group.
-            _ => {}
         }
+        Ok(has_to_act)
     }
 
     fn wait_for_child(&mut self) -> io::Result<()> {
@@ -259,9 +261,10 @@ impl Supervisor<'_> {
         signals::stop_own_group(own.unwrap_or(Signal::TSTP))?;
         // A heartbeat that was under way has slept too.
         self.tried = None;
-        // Either the shell has continued this process, or the kernel has discarded the signal, because nobody
-        // could continue it: then the command must not stay stopped either.
-        if signal == Signal::TSTP.as_raw() {
+        // Either the shell has continued this process, and its signal is passed on here; or the kernel has discarded
+        // the one that stops, because nobody could continue it: then the command must not stay stopped either.
+        let has_to_act = self.receive()?;
+        if self.stopped.is_some() && (has_to_act || signal == Signal::TSTP.as_raw()) {
             self.go_on();
         }
         Ok(())
@@ -406,11 +409,6 @@ impl Supervisor<'_> {
         await_any([self.signals.readable(), self.keeper.readable()], wake.since(now))?;
         Ok(())
     }
-}
-
-/// Whether a signal that is passed on asks the command to end.
-fn is_to_end(signal: Signal) -> bool {
-    [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT].contains(&signal)
 }
 
 /// Whether a signal stops whoever uses the terminal from the background.
