@@ -717,11 +717,13 @@ fn a_reservation_that_the_run_had_is_left_as_it_was() {
 
 #[test]
 fn a_reservation_that_the_command_gives_back_itself_is_not_lost() {
-    let stage = Stage::new();
-    let running =
-        stage.start(&[], &format!("{PROGRAM} coord release $MUSE_RESERVATION_ID > /dev/null; exit 9"));
-    ends_with(&running.finish(), 9);
-    stage.is_left_clean();
+    // The other reason is that of another command of the run, which has just ended.
+    for flags in ["", "--reason 'the command that it was held for ended'"] {
+        let stage = Stage::new();
+        let release = format!("{PROGRAM} coord release $MUSE_RESERVATION_ID {flags}");
+        ends_with(&stage.start(&[], &format!("{release} > /dev/null; exit 9")).finish(), 9);
+        stage.is_left_clean();
+    }
 }
 
 #[test]
@@ -730,6 +732,68 @@ fn a_reservation_that_was_lost_just_before_the_command_ended_is_lost() {
     let force = "release $MUSE_RESERVATION_ID --run-id boss --force --reason freeze";
     let running = stage.start(&[], &format!("{PROGRAM} coord {force} > /dev/null; exit 9"));
     is_stopped(&running.finish(), "run `boss` released it: freeze");
+    stage.is_left_clean();
+}
+
+#[test]
+fn a_command_whose_reservation_ended_with_another_command_of_its_run_is_told_how_to_go_on() {
+    let stage = Stage::new();
+    let first = stage.start(&[], &format!("{WAIT}; rm started"));
+    stage.child();
+    let second = stage.start(&[], "trap 'exit 0' TERM; touch second; while [ -e . ]; do sleep 0.02; done");
+    until("both run", || stage.at("second").exists());
+    stage.go();
+    ends_with(&first.finish(), 0);
+    let answer = second.finish();
+    is_stopped(
+        &answer,
+        "another command of run `worker` that it was granted for has ended, and gave it back",
+    );
+    assert!(answer.stderr.contains("(`worker/1`, `worker/2`)"), "{}", answer.brief());
+    stage.is_left_clean();
+
+    // What it says to do. One after the other, by run ids of their own:
+    for name in ["go", "second"] {
+        fs::remove_file(stage.at(name)).unwrap();
+    }
+    let below = |run: &str, script: &str| {
+        let words = ["coord", "run", "--run-id", run, "src/a.py", "--wait", "60", "--", "sh", "-c", script];
+        stage.muse.start(stage.path(), &[] as &[&str], &words)
+    };
+    let first = below("worker/1", &format!("{WAIT}; rm started; [ ! -e second ]"));
+    stage.child();
+    let second = below("worker/2", "touch second");
+    somebody_waits(&stage);
+    stage.go();
+    ends_with(&first.finish(), 0);
+    ends_with(&second.finish(), 0);
+    stage.is_left_clean();
+
+    // At the same time, under what the run has already:
+    for name in ["go", "second"] {
+        fs::remove_file(stage.at(name)).unwrap();
+    }
+    let held = stage.coord(&["reserve", "src/a.py", "--run-id", "worker"]);
+    let first = stage.start(&[], WAIT);
+    stage.child();
+    ends_with(&stage.start(&[], "touch second").finish(), 0);
+    assert_eq!(stage.only(), held.id());
+    stage.go();
+    ends_with(&first.finish(), 0);
+    assert_eq!(stage.only(), held.id());
+    stage.is_deserted();
+}
+
+#[test]
+fn a_reservation_that_its_own_run_released_meanwhile_is_lost() {
+    let stage = Stage::new();
+    let running = stage.start(&[], WAIT);
+    stage.child();
+    let release = ["release", &stage.only(), "--run-id", "worker", "--reason", "changed my mind"];
+    assert!(stage.coord(&release).is_ok());
+    let answer = running.finish();
+    is_stopped(&answer, "run `worker` released it: changed my mind");
+    assert!(!answer.stderr.contains("worker/1"), "{}", answer.brief());
     stage.is_left_clean();
 }
 

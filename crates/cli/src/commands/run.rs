@@ -17,16 +17,13 @@ use crate::exit;
 use crate::output::{Answer, Screen, print, print_beside, print_error};
 
 use crate::supervise::{
-    self, Cause, Deadline, Instant, Keeping, Outcome, Program, Signals, Terminal, lost_by_now,
+    self, Cause, Deadline, Instant, Keeping, Outcome, Program, RELEASE_REASON, Signals, Terminal, lost_by_now,
 };
 use crate::wait::{self, Interrupts, Refusal};
 
 /// The environment variables that tell the command what it runs under.
 const RESERVATION_VARIABLE: &str = "MUSE_RESERVATION_ID";
 const TOKEN_VARIABLE: &str = "MUSE_TOKEN";
-
-/// What the tombstone of a reservation says that was held for a command.
-const RELEASE_REASON: &str = "the command that it was held for ended";
 
 /// How a run came out.
 enum Held {
@@ -232,8 +229,10 @@ fn tell(outcome: Outcome, context: &Context) -> u8 {
     let code = match cause {
         None => code,
         Some(cause) => {
-            screen.error(&match cause {
-                Cause::Lost(how) => format!("the reservation was lost while the command was running: {how}"),
+            screen.error(&match &cause {
+                Cause::Lost(loss) => {
+                    format!("the reservation was lost while the command was running: {}", loss.describe())
+                }
                 Cause::Unkept(None) => "the command was stopped before its reservation lapsed: no heartbeat was \
                                         written in time"
                     .to_owned(),
@@ -241,6 +240,11 @@ fn tell(outcome: Outcome, context: &Context) -> u8 {
                     format!("the command was stopped before its reservation lapsed: no heartbeat could be written: {why}")
                 }
             });
+            if let Cause::Lost(loss) = &cause
+                && let Some(advice) = loss.advice()
+            {
+                screen.hint(&advice);
+            }
             screen.hint("look at what the command has left behind, then run it again");
             exit::LOST
         }

@@ -14,6 +14,9 @@ use muse_coord::{
 use super::deadline::Instant;
 use crate::error::CommandError;
 
+/// What the tombstone of a reservation says that was held for a command.
+pub(crate) const RELEASE_REASON: &str = "the command that it was held for ended";
+
 /// The reservation that is kept, and what keeps it.
 #[derive(Debug)]
 pub(crate) struct Keeping {
@@ -34,13 +37,48 @@ pub(super) enum Standing {
 
 /// How a reservation was lost.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Loss {
+pub(crate) enum Loss {
     /// It was released, by this run and for this reason if that could be read.
     Released { by: Option<RunId>, reason: Option<String> },
+    /// It was granted to this run for another command, which shared it, and which has ended.
+    OtherEnded(RunId),
     /// It lapsed, and somebody was granted its addresses.
     Superseded { by: Option<RunId> },
     /// There is no such reservation any more.
     Gone,
+}
+
+impl Loss {
+    /// How it was lost, as the end of a sentence.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Loss::Released { by: Some(by), reason: Some(reason) } => {
+                format!("run `{by}` released it: {reason}")
+            }
+            Loss::Released { by: Some(by), reason: None } => format!("run `{by}` released it"),
+            Loss::Released { by: None, .. } => "it was released".to_owned(),
+            Loss::OtherEnded(run) => {
+                format!("another command of run `{run}` that it was granted for has ended, and gave it back")
+            }
+            Loss::Superseded { by: Some(by) } => {
+                format!("it lapsed, and run `{by}` was granted its addresses")
+            }
+            Loss::Superseded { by: None } => {
+                "it lapsed, and another run was granted its addresses".to_owned()
+            }
+            Loss::Gone => "it is not in the store any more".to_owned(),
+        }
+    }
+
+    /// How to keep that from happening again, if the run itself can.
+    pub(crate) fn advice(&self) -> Option<String> {
+        let Loss::OtherEnded(run) = self else { return None };
+        Some(format!(
+            "commands of one run with the same addresses share a reservation: give each a run id of its own \
+             (`{run}/1`, `{run}/2`) and --wait to take turns, or reserve the addresses under `{run}` before them, \
+             which no command gives back"
+        ))
+    }
 }
 
 impl Keeping {
@@ -73,10 +111,15 @@ fn standing(lease: &Lease, now: Timestamp) -> Standing {
     let state = lease.state(now);
     match state {
         State::Released => {
-            let release = lease.release.content();
-            Standing::Lost(Loss::Released {
-                by: release.map(|release| release.run_id.clone()),
-                reason: release.and_then(|release| release.reason.clone()),
+            let Some(release) = lease.release.content() else {
+                return Standing::Lost(Loss::Released { by: None, reason: None });
+            };
+            let (by, reason) = (release.run_id.clone(), release.reason.clone());
+            let is_command = by == lease.reservation.run_id && reason.as_deref() == Some(RELEASE_REASON);
+            Standing::Lost(if is_command {
+                Loss::OtherEnded(by)
+            } else {
+                Loss::Released { by: Some(by), reason }
             })
         }
         State::Superseded => {

@@ -25,7 +25,7 @@ mod terminal;
 
 pub(crate) use child::Program;
 pub(crate) use deadline::{Deadline, Instant};
-pub(crate) use keeper::Keeping;
+pub(crate) use keeper::{Keeping, RELEASE_REASON};
 pub(crate) use signals::{Interrupt, Signals};
 pub(crate) use terminal::Terminal;
 
@@ -53,8 +53,8 @@ const CHANGES_IN_A_TURN: usize = 8;
 /// Why a command was told to end.
 #[derive(Debug)]
 pub(crate) enum Cause {
-    /// The reservation is not the run's any more: how, as the end of a sentence.
-    Lost(String),
+    /// The reservation is not the run's any more.
+    Lost(Loss),
     /// No heartbeat could be written until the reservation was about to lapse, for this reason if one is known.
     Unkept(Option<String>),
 }
@@ -308,7 +308,7 @@ impl Supervisor<'_> {
                     self.go_on();
                 }
             }
-            Ok(Standing::Lost(loss)) => self.stop(Cause::Lost(describe(&loss))),
+            Ok(Standing::Lost(loss)) => self.stop(Cause::Lost(loss)),
             Err(error) if news.job == Job::Beat => {
                 self.trouble = Some(error.message);
                 self.next_beat = Moment::now().plus(RETRY);
@@ -416,17 +416,6 @@ fn is_for_terminal(signal: i32) -> bool {
     [Signal::TTIN, Signal::TTOU].iter().any(|known| known.as_raw() == signal)
 }
 
-fn describe(loss: &Loss) -> String {
-    match loss {
-        Loss::Released { by: Some(by), reason: Some(reason) } => format!("run `{by}` released it: {reason}"),
-        Loss::Released { by: Some(by), reason: None } => format!("run `{by}` released it"),
-        Loss::Released { by: None, .. } => "it was released".to_owned(),
-        Loss::Superseded { by: Some(by) } => format!("it lapsed, and run `{by}` was granted its addresses"),
-        Loss::Superseded { by: None } => "it lapsed, and another run was granted its addresses".to_owned(),
-        Loss::Gone => "it is not in the store any more".to_owned(),
-    }
-}
-
 /// Waits until one of these can be read; says whether one can.
 fn await_any<const N: usize>(readable: [BorrowedFd<'_>; N], time: Duration) -> io::Result<bool> {
     let mut entries = readable.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
@@ -447,8 +436,12 @@ fn is_readable(fd: BorrowedFd<'_>) -> io::Result<bool> {
 /// back itself, as a last act of the command, is not lost.
 pub(crate) fn lost_by_now(keeping: &Keeping) -> Option<Cause> {
     match keeping.look() {
-        Ok(Standing::Lost(Loss::Released { by: Some(by), .. })) if by == keeping.run => None,
-        Ok(Standing::Lost(loss)) => Some(Cause::Lost(describe(&loss))),
+        Ok(Standing::Lost(Loss::Released { by: Some(by), .. } | Loss::OtherEnded(by)))
+            if by == keeping.run =>
+        {
+            None
+        }
+        Ok(Standing::Lost(loss)) => Some(Cause::Lost(loss)),
         // What cannot be read is told when the reservation is released.
         Ok(Standing::Held { .. }) | Err(_) => None,
     }
