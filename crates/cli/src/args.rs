@@ -139,13 +139,14 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) identity: Identity,
 
-    /// Seconds until the reservation lapses if this process dies, 1 to 31536000. Heartbeats come every third.
-    #[arg(long, value_name = "SECONDS", default_value_t = Seconds(60), value_parser = seconds, allow_negative_numbers = true)]
-    pub(crate) ttl: Seconds,
+    /// Seconds until the reservation lapses if this process dies, 1 to 31536000. Heartbeats come every third [default:
+    /// 60].
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) ttl: Option<Seconds>,
 
-    /// Seconds between SIGTERM and SIGKILL for a command whose reservation is lost; less than the TTL.
-    #[arg(long, value_name = "SECONDS", default_value_t = Seconds(10), value_parser = seconds, allow_negative_numbers = true)]
-    pub(crate) grace: Seconds,
+    /// Seconds between SIGTERM and SIGKILL for a command whose reservation is lost; less than the TTL [default: 10].
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) grace: Option<Seconds>,
 
     /// If somebody is in the way, wait in the queue for so many seconds, 0 to 31536000: first come, first served. 0
     /// is not to wait.

@@ -389,6 +389,50 @@ fn bad_arguments_change_nothing() {
     assert!(stage.scratch.records().is_empty());
 }
 
+#[test]
+fn a_grace_that_is_too_long_names_what_is_a_default_and_both_ways_out() {
+    let stage = Stage::new();
+    let refused = |flags: &[&str]| {
+        let run = ["coord", "run", "--run-id", "worker", "a.py", "--json"];
+        let answer = stage.muse.run(stage.path(), &[&run[..], flags, &["--", "touch", "ran"]].concat());
+        assert_eq!((answer.exit, answer.status()), (Some(1), "bad_args"), "{flags:?}: {}", answer.brief());
+        answer.text("error").to_owned()
+    };
+    for (flags, is, ways) in [
+        (
+            &["--ttl", "5"][..],
+            ["--grace is 10 seconds (the default)", "--ttl, which is 5 seconds, "],
+            "give a --grace of at most 4 or a --ttl of at least 11; ",
+        ),
+        (
+            &["--grace", "60"],
+            ["--grace is 60 seconds, ", "--ttl, which is 60 seconds (the default)"],
+            "give a --grace of at most 59 or a --ttl of at least 61; ",
+        ),
+        (
+            &["--grace", "-1"],
+            ["--grace is -1 seconds, ", "--ttl, which is 60 seconds (the default)"],
+            "give a --grace of at most 59; ",
+        ),
+        (
+            &["--grace", "31536000", "--ttl", "1"],
+            ["--grace is 31536000 seconds, ", "--ttl, which is 1 seconds, "],
+            "give a --grace of at most 0; ",
+        ),
+    ] {
+        let error = refused(flags);
+        for part in is.into_iter().chain([ways]) {
+            assert!(error.contains(part), "no {part:?} in {error:?}");
+        }
+    }
+    // What it says is so.
+    for flags in [&["--ttl", "5", "--grace", "4"][..], &["--ttl", "11"], &["--grace", "59"]] {
+        ends_with(&stage.start(flags, "exit 9").finish(), 9);
+    }
+    assert!(!stage.at("ran").exists());
+    stage.is_left_clean();
+}
+
 // Signals to muse
 
 #[test]

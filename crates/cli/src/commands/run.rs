@@ -25,6 +25,10 @@ use crate::wait::{self, Interrupts, Refusal};
 const RESERVATION_VARIABLE: &str = "MUSE_RESERVATION_ID";
 const TOKEN_VARIABLE: &str = "MUSE_TOKEN";
 
+/// For how long a reservation outlives `muse`, and a command its reservation, unless it is said; the help texts say so.
+const TTL_DEFAULT: Seconds = Seconds(60);
+const GRACE_DEFAULT: Seconds = Seconds(10);
+
 /// How a run came out.
 enum Held {
     Denied(Answer<ReserveReport>),
@@ -51,8 +55,8 @@ pub(crate) fn run(args: &RunArgs, context: &Context) -> u8 {
 
 fn hold(args: &RunArgs, context: &Context) -> Result<Held, CommandError> {
     let run = context.run_id(args.identity.run_id.as_ref())?;
-    let ttl = ttl(args.ttl, "--ttl")?;
-    let grace = grace(args.grace, ttl)?;
+    let ttl = ttl(args.ttl.unwrap_or(TTL_DEFAULT), "--ttl")?;
+    let grace = grace(args, ttl)?;
     let patience = wait::patience(args.wait)?;
     reserve::check_count(&args.addresses)?;
     let repository = context.repository()?;
@@ -263,14 +267,24 @@ fn warn(warnings: &[String], context: &Context) {
 }
 
 /// Checks that the grace is a number of seconds and leaves time before it.
-fn grace(seconds: Seconds, ttl: TtlSeconds) -> Result<Duration, CommandError> {
-    let ttl = ttl.get();
-    let grace = u32::try_from(seconds.0).ok().filter(|grace| *grace < ttl);
-    grace.map(|grace| Duration::from_secs(grace.into())).ok_or_else(|| {
-        let message = format!(
-            "--grace must be from 0 to less than --ttl ({ttl} seconds), so that the command is over before the \
-             reservation lapses; nothing was changed"
-        );
-        CommandError::new(Kind::BadArgs, message)
-    })
+fn grace(args: &RunArgs, ttl: TtlSeconds) -> Result<Duration, CommandError> {
+    let (ttl, Seconds(grace)) = (ttl.get(), args.grace.unwrap_or(GRACE_DEFAULT));
+    if let Some(grace) = u32::try_from(grace).ok().filter(|grace| *grace < ttl) {
+        return Ok(Duration::from_secs(grace.into()));
+    }
+    let origin = |given: Option<Seconds>| if given.is_some() { "" } else { " (the default)" };
+    let longer = grace.saturating_add(1);
+    let or_longer = if (1..=TtlSeconds::MAX.into()).contains(&longer) && longer > ttl.into() {
+        format!(" or a --ttl of at least {longer}")
+    } else {
+        String::new()
+    };
+    let message = format!(
+        "--grace is {grace} seconds{}, and has to be from 0 to less than --ttl, which is {ttl} seconds{}, so that the \
+         command is over before the reservation lapses: give a --grace of at most {}{or_longer}; nothing was changed",
+        origin(args.grace),
+        origin(args.ttl),
+        ttl - 1,
+    );
+    Err(CommandError::new(Kind::BadArgs, message))
 }
