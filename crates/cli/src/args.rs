@@ -66,6 +66,23 @@ pub(crate) struct Identity {
     pub(crate) run_id: Option<OsString>,
 }
 
+/// How addresses are asked for.
+#[derive(Debug, Args)]
+pub(crate) struct Terms {
+    /// If somebody is in the way, wait in the queue for so many seconds, 0 to 31536000: first come, first served. 0
+    /// is not to wait.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) wait: Option<Seconds>,
+
+    /// What you are about to do, for those who find you in their way.
+    #[arg(long, value_name = "OPERATION", value_parser = PossibleValuesParser::new(Operation::ALL.map(Operation::as_str)))]
+    pub(crate) op: Option<String>,
+
+    /// Share with other shared reservations; keep out exclusive ones.
+    #[arg(long)]
+    pub(crate) shared: bool,
+}
+
 /// Reserve code addresses, all of them or none.
 ///
 /// An address is a path from here, with a symbol if you change just that: `src/billing.py::Invoice.total`,
@@ -92,25 +109,15 @@ pub(crate) struct ReserveArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = Seconds::default(), value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) ttl: Seconds,
 
-    /// What you are about to do, for those who find you in their way.
-    #[arg(long, value_name = "OPERATION", value_parser = PossibleValuesParser::new(Operation::ALL.map(Operation::as_str)))]
-    pub(crate) op: Option<String>,
-
-    /// Share with other shared reservations; keep out exclusive ones.
-    #[arg(long, conflicts_with = "advisory")]
-    pub(crate) shared: bool,
+    #[command(flatten)]
+    pub(crate) terms: Terms,
 
     /// Keep nobody out and be kept out by nobody: tell and be told.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "shared")]
     pub(crate) advisory: bool,
 
-    /// If somebody is in the way, wait in the queue for so many seconds, 0 to 31536000: first come, first served. 0
-    /// is not to wait.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true, conflicts_with = "take_over")]
-    pub(crate) wait: Option<Seconds>,
-
     /// Release this reservation of another run in the same step. For coordinators.
-    #[arg(long, value_name = "RESERVATION_ID", requires = "reason")]
+    #[arg(long, value_name = "RESERVATION_ID", requires = "reason", conflicts_with = "wait")]
     pub(crate) take_over: Option<OsString>,
 
     /// Why it is taken over, for its holder and for the record.
@@ -148,18 +155,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) grace: Option<Seconds>,
 
-    /// If somebody is in the way, wait in the queue for so many seconds, 0 to 31536000: first come, first served. 0
-    /// is not to wait.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
-    pub(crate) wait: Option<Seconds>,
-
-    /// What the command is about to do, for those who find it in their way.
-    #[arg(long, value_name = "OPERATION", value_parser = PossibleValuesParser::new(Operation::ALL.map(Operation::as_str)))]
-    pub(crate) op: Option<String>,
-
-    /// Share with other shared reservations; keep out exclusive ones.
-    #[arg(long)]
-    pub(crate) shared: bool,
+    #[command(flatten)]
+    pub(crate) terms: Terms,
 
     /// The command and its arguments.
     #[arg(value_name = "COMMAND", last = true, required = true)]

@@ -111,7 +111,7 @@ fn describe(notice: &Notice) -> String {
 
 /// Runs the command, prints its answer and returns the exit code.
 pub(crate) fn run(args: &ReserveArgs, context: &Context) -> u8 {
-    match patience(args.wait) {
+    match patience(args.terms.wait) {
         Ok(Duration::ZERO) => print(at_once(args, context), context),
         Ok(patience) => in_turn(args, patience, context),
         Err(error) => print::<ReserveReport>(Err(error), context),
@@ -188,12 +188,12 @@ impl Wanted {
         let mut warnings = Vec::new();
         let addresses = context.addresses(&args.addresses, &repository, &mut warnings)?;
         let mut request = Request::new(run, addresses, ttl);
-        request.mode = match (args.shared, args.advisory) {
+        request.mode = match (args.terms.shared, args.advisory) {
             (true, _) => Mode::Shared,
             (_, true) => Mode::Advisory,
             _ => Mode::Exclusive,
         };
-        request.operation = operation(args.op.as_deref());
+        request.operation = operation(args.terms.op.as_deref());
         request.take_over = take_over;
         request.branch = branch(&repository, &mut warnings);
 

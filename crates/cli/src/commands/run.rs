@@ -57,14 +57,14 @@ fn hold(args: &RunArgs, context: &Context) -> Result<Held, CommandError> {
     let run = context.run_id(args.identity.run_id.as_ref())?;
     let ttl = ttl(args.ttl.unwrap_or(TTL_DEFAULT), "--ttl")?;
     let grace = grace(args, ttl)?;
-    let patience = wait::patience(args.wait)?;
+    let patience = wait::patience(args.terms.wait)?;
     reserve::check_count(&args.addresses)?;
     let repository = context.repository()?;
     let mut warnings = Vec::new();
     let addresses = context.addresses(&args.addresses, &repository, &mut warnings)?;
     let mut request = Request::new(run, addresses, ttl);
-    request.mode = if args.shared { Mode::Shared } else { Mode::Exclusive };
-    request.operation = reserve::operation(args.op.as_deref());
+    request.mode = if args.terms.shared { Mode::Shared } else { Mode::Exclusive };
+    request.operation = reserve::operation(args.terms.op.as_deref());
     request.branch = reserve::branch(&repository, &mut warnings);
 
     let open_files = getrlimit(Resource::Nofile);
