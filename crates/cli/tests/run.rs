@@ -760,6 +760,44 @@ fn a_reservation_that_the_run_had_is_left_as_it_was() {
 }
 
 #[test]
+fn a_reservation_of_the_run_that_had_lapsed_or_soon_would_is_kept_and_not_released() {
+    for has_lapsed in [true, false] {
+        let stage = Stage::new();
+        let held = stage.coord(&["reserve", "src/a.py", "--run-id", "worker", "--ttl", "2"]).id();
+        if has_lapsed {
+            until("it has lapsed", || stage.state(&held) == "lapsed");
+        }
+        let running = stage.start(&["--ttl", "2", "--grace", "1"], &format!("{WAIT}; exit 9"));
+        stage.child();
+        assert_eq!(stage.only(), held);
+        let shown = stage.coord(&["show", &held]);
+        let known = shown.json["reservation"]["effective_expires_at"].as_str().unwrap().to_owned();
+        until("the time that was known is over", || now().to_string() > known);
+        assert_eq!(stage.state(&held), "active");
+        stage.go();
+        ends_with(&running.finish(), 9);
+        // It lapses by itself.
+        assert_eq!(stage.coord(&["show", &held]).json["release"], serde_json::Value::Null);
+        until("it has lapsed again", || stage.state(&held) == "lapsed");
+        stage.is_left_clean();
+    }
+}
+
+#[test]
+fn a_wider_reservation_of_the_run_is_not_touched() {
+    let stage = Stage::new();
+    let wide = stage.coord(&["reserve", "src/", "--run-id", "worker", "--ttl", "1800"]);
+    let answer = stage.start(&["--ttl", "3600"], "echo $MUSE_RESERVATION_ID").finish();
+    ends_with(&answer, 0);
+    let own = String::from_utf8(answer.stdout).unwrap();
+    assert_ne!(own.trim(), wide.id());
+    assert_eq!((&*stage.state(own.trim()), stage.only()), ("released", wide.id()));
+    let shown = stage.coord(&["show", &wide.id()]);
+    assert_eq!(shown.json["reservation"]["effective_expires_at"], wide.json["expires_at"]);
+    stage.is_deserted();
+}
+
+#[test]
 fn a_reservation_that_the_command_gives_back_itself_is_not_lost() {
     // The other reason is that of another command of the run, which has just ended.
     for flags in ["", "--reason 'the command that it was held for ended'"] {
@@ -890,7 +928,7 @@ impl Repeated {
         let run = format!("{PROGRAM} coord run --run-id worker src/a.py -- sh script");
         fs::write(stage.at("steps"), format!("{run}; {run} > /dev/null; echo went on")).unwrap();
         let terminal = Tmux::start(stage.path());
-        terminal.line(&format!("clear; {}", around.replace("RUN", &run)));
+        terminal.line(&format!("clear; {}", around.replace("RUN", &run).replace("MUSE", PROGRAM)));
         stage.child();
         Repeated { stage, terminal }
     }
@@ -909,12 +947,13 @@ impl Repeated {
 
 /// Loops of an interactive shell and scripts. Where the output goes elsewhere, the command does not have the terminal,
 /// and the key reaches `muse` itself.
-const AROUND: [&str; 5] = [
+const AROUND: [&str; 6] = [
     "for i in 1 2; do RUN; done; echo 'went on'",
     "for i in 1 2; do RUN > /dev/null; done; echo 'went on'",
     "bash steps",
     "sh steps",
     "bash -c 'RUN > /dev/null; sh script; echo went on'",
+    "for i in 1 2; do MUSE coord run --run-id outer b.py -- RUN; done; echo 'went on'",
 ];
 
 #[test]
