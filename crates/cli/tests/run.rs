@@ -1072,6 +1072,29 @@ fn ctrl_z_and_fg_stop_and_continue_both() {
 }
 
 #[test]
+fn what_continues_both_is_passed_on_once() {
+    muse_testkit::strace::need_strace();
+    let stage = Stage::new();
+    fs::write(stage.at("script"), format!("{WAIT}; exit 9")).unwrap();
+    let terminal = Tmux::start(stage.path());
+    let trace = "strace -o kills -e trace=kill -e signal=none";
+    terminal.line(&format!("{trace} {PROGRAM} coord run --run-id worker src/a.py -- sh script"));
+    let child = stage.child();
+    terminal.key("C-z");
+    terminal.until_shown("[1]+  Stopped");
+    terminal.line("clear; fg");
+    until("it goes on", || process_state(child) != Some('T'));
+    stage.go();
+    terminal.until_shown("ready>");
+    terminal.line("echo code=$?");
+    terminal.until_shown("code=9");
+    let kills = stage.read("kills");
+    assert_eq!(kills.matches("SIGCONT").count(), 1, "{kills}");
+    drop(terminal);
+    stage.is_left_clean();
+}
+
+#[test]
 fn ctrl_z_stops_a_pipeline_and_the_command_in_it() {
     let stage = Stage::new();
     fs::write(stage.at("script"), format!("{WAIT}; echo over")).unwrap();
