@@ -54,6 +54,21 @@ impl Context {
         }
     }
 
+    /// The arguments as the parser is to see them.
+    ///
+    /// Behind `help` it takes names of commands and nothing else: the wish for JSON, which is known already, is left
+    /// out there.
+    pub(crate) fn arguments_to_parse(&self) -> Vec<&OsString> {
+        let is_wish = |argument: &OsString| argument == "--json" || argument == "-j";
+        let words: Vec<&OsString> = self.arguments.iter().filter(|argument| !is_wish(argument)).collect();
+        let is_help = match words.get(1..) {
+            Some([first, second, ..]) if *first == "coord" => *second == "help",
+            Some([first, ..]) => *first == "help",
+            _ => false,
+        };
+        if is_help { words } else { self.arguments.iter().collect() }
+    }
+
     /// Milliseconds since the process began its work, to the microsecond.
     pub(crate) fn duration_ms(&self) -> f64 {
         (self.stopwatch.elapsed().as_secs_f64() * 1_000_000.0).round() / 1000.0

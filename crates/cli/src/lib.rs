@@ -29,7 +29,7 @@ pub fn run(safeguards: Safeguards) -> ExitCode {
     if let Some(code) = supervise::step::take(&context) {
         return ExitCode::from(code);
     }
-    let code = match args::Cli::try_parse_from(&context.arguments) {
+    let code = match args::Cli::try_parse_from(context.arguments_to_parse()) {
         Ok(cli) => commands::dispatch(cli.command, &context),
         Err(error) => output::print_parser_message(&error, &context),
     };

@@ -257,7 +257,8 @@ fn print_json(document: &impl Serialize) -> io::Result<()> {
 }
 
 fn print_text(screen: &Screen, context: &Context) -> io::Result<()> {
-    let mut stdout = io::BufWriter::new(coloured(io::stdout().lock(), context));
+    // What is coloured are labels, and no line of a result has one: the terminal need not be asked.
+    let mut stdout = io::BufWriter::new(io::stdout().lock());
     screen.print(Stream::Out, &mut stdout)?;
     print_to_stderr(screen, context)
 }

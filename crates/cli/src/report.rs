@@ -5,6 +5,8 @@ use muse_coord::{
 };
 use serde::Serialize;
 
+use crate::output::one_line;
+
 /// A reservation in a list: as it was granted, and where it stands now.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
@@ -65,6 +67,18 @@ pub(crate) fn duration(seconds: u64) -> String {
         }
         _ => large,
     }
+}
+
+/// The most addresses of one reservation in a table: the first of a thousand say as much as all of them.
+const ADDRESSES_SHOWN_MAX: usize = 8;
+
+/// The addresses of one reservation for a cell of a table, each on a line of its own; how many more there are on the
+/// last.
+pub(crate) fn address_cell(addresses: &[Address]) -> String {
+    let shown = addresses.iter().take(ADDRESSES_SHOWN_MAX).map(|address| one_line(address.as_str()));
+    let more = addresses.len().saturating_sub(ADDRESSES_SHOWN_MAX);
+    let lines: Vec<String> = shown.chain((more > 0).then(|| format!("and {more} more"))).collect();
+    lines.join("\n")
 }
 
 /// The words around an operation and a branch: ` (modify, on main)`; nothing if there is neither.

@@ -634,7 +634,10 @@ fn failed_part(id: &str, status: &str, error: &str) -> Json {
 }
 
 fn not_found(id: &str) -> String {
-    format!("reservation {id} not found: check the id with `muse coord list --all`")
+    format!(
+        "reservation {id} not found: check the id with `muse coord list --all`, \
+         or with `muse coord log` for those that are over"
+    )
 }
 
 fn not_holder(id: &str, holder: &str, run: &str) -> String {
@@ -1039,6 +1042,22 @@ fn list_as_a_table() {
         ),
         "",
     );
+}
+
+#[test]
+fn a_table_shows_the_first_addresses_and_counts_the_rest() {
+    let site = Site::new();
+    let names = |count: usize| (0..count).map(|number| format!("{number:03}.py")).collect::<Vec<String>>();
+    for (run, count) in [("few", 8), ("many", 100)] {
+        site.coord(&["reserve", "--shared"]).args(&names(count)).run_id(run).json().is_success();
+    }
+    let text = site.coord(&["list"]).run().stdout;
+    let words: Vec<&str> = text.split_whitespace().collect();
+    for (name, times) in [("007.py", 2), ("008.py", 0), ("and", 1), ("92", 1), ("more", 1)] {
+        assert_eq!(words.iter().filter(|word| **word == name).count(), times, "{name}: {text}");
+    }
+    let rows = site.coord(&["list"]).json().value();
+    assert_eq!(rows["reservations"][1]["addresses"].as_array().unwrap().len(), 100);
 }
 
 #[test]

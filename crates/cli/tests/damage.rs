@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 mod support;
 
-use support::{Answer, Held, Muse, Site, is_superuser, names, set_mode};
+use support::{Answer, Held, Muse, Site, dangle, edit, is_superuser, make_fifo, move_aside, names, set_mode};
 
 /// A store with one reservation of each of three runs, two of them with a heartbeat; one lapsed and superseded
 /// by a fourth.
@@ -24,11 +24,8 @@ struct Scene {
 impl Scene {
     fn new() -> Scene {
         let site = Site::new();
-        let alice = site.reserve("alice", "a.py", &[]);
-        let bob = site.reserve("bob", "b.py", &[]);
-        for (held, run) in [(&alice, "alice"), (&bob, "bob")] {
-            site.coord(&["heartbeat", &held.id]).run_id(run).run().is_success();
-        }
+        let alice = site.reserve_and_beat("alice", "a.py");
+        let bob = site.reserve_and_beat("bob", "b.py");
         Scene { site, alice, bob }
     }
 
@@ -84,53 +81,27 @@ type Damage = (&'static str, fn(&Path));
 /// What can be wrong with a record.
 const DAMAGES: [Damage; 12] = [
     ("emptied", |path| fs::write(path, "").unwrap()),
-    ("truncated", |path| {
-        let bytes = fs::read(path).unwrap();
-        fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
-    }),
-    ("without its last brace", |path| {
-        let bytes = fs::read(path).unwrap();
-        fs::write(path, &bytes[..bytes.len() - 2]).unwrap();
-    }),
-    ("edited", |path| {
-        let text = fs::read_to_string(path).unwrap();
-        fs::write(path, text.replace("alice", "mallory")).unwrap();
-    }),
+    ("truncated", |path| edit(path, |text| text[..text.len() / 2].to_owned())),
+    ("without its last brace", |path| edit(path, |text| text[..text.len() - 2].to_owned())),
+    ("edited", |path| edit(path, |text| text.replace("alice", "mallory"))),
     ("prolonged", |path| {
-        let text = fs::read_to_string(path).unwrap();
-        let (before, after) = text.split_once("\"expires_at\": \"").unwrap();
-        fs::write(path, format!("{before}\"expires_at\": \"9{}", &after[1..])).unwrap();
+        edit(path, |text| {
+            let (before, after) = text.split_once("\"expires_at\": \"").unwrap();
+            format!("{before}\"expires_at\": \"9{}", &after[1..])
+        });
     }),
-    ("with a field more", |path| {
-        let text = fs::read_to_string(path).unwrap();
-        fs::write(path, text.replacen('{', "{\n  \"admin\": true,", 1)).unwrap();
-    }),
-    ("followed by junk", |path| {
-        let text = fs::read_to_string(path).unwrap();
-        fs::write(path, format!("{text}{text}")).unwrap();
-    }),
+    ("with a field more", |path| edit(path, |text| text.replacen('{', "{\n  \"admin\": true,", 1))),
+    ("followed by junk", |path| edit(path, |text| format!("{text}{text}"))),
     ("of a later schema", |path| {
-        let text = fs::read_to_string(path).unwrap();
-        fs::write(path, text.replace("\"schema_version\": 1", "\"schema_version\": 7")).unwrap();
+        edit(path, |text| text.replace("\"schema_version\": 1", "\"schema_version\": 7"));
     }),
     ("a folder", |path| {
         fs::remove_file(path).unwrap();
         fs::create_dir(path).unwrap();
     }),
-    ("a symbolic link to a whole record", |path| {
-        let aside = path.ancestors().nth(4).unwrap().join("aside.json");
-        fs::rename(path, &aside).unwrap();
-        symlink(&aside, path).unwrap();
-    }),
-    ("a dangling symbolic link", |path| {
-        fs::remove_file(path).unwrap();
-        symlink("nowhere", path).unwrap();
-    }),
-    ("a FIFO", |path| {
-        fs::remove_file(path).unwrap();
-        let output = support::tool("mkfifo", Path::new("/"), &[path.to_str().unwrap()]);
-        assert!(output.status.success());
-    }),
+    ("a symbolic link to a whole record", move_aside),
+    ("a dangling symbolic link", dangle),
+    ("a FIFO", make_fifo),
 ];
 
 #[test]

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 mod support;
 
-use support::{Answer, Held, Site, names, set_mode};
+use support::{Answer, Held, Site, dangle, edit, make_fifo, move_aside, names, set_mode};
 
 /// A finding: its path below the store, its kind, and whether it was repaired.
 type Told = (String, String, bool);
@@ -54,11 +54,8 @@ struct Scene {
 impl Scene {
     fn new() -> Scene {
         let site = Site::new();
-        let alice = site.reserve("alice", "a.py", &[]);
-        let bob = site.reserve("bob", "b.py", &[]);
-        for (held, run) in [(&alice, "alice"), (&bob, "bob")] {
-            site.coord(&["heartbeat", &held.id]).run_id(run).run().is_success();
-        }
+        let alice = site.reserve_and_beat("alice", "a.py");
+        let bob = site.reserve_and_beat("bob", "b.py");
         let zoe = site.lapsed("zoe", "z.py", 10);
         site.reserve("yan", "z.py", &[]);
         let xia = site.reserve("xia", "x.py", &[]);
@@ -179,11 +176,6 @@ type Change = fn(&Path);
 type Swap = fn(&Path, &Path);
 type Damage = (&'static str, &'static str, Change);
 
-fn edit(path: &Path, change: impl Fn(String) -> String) {
-    let text = fs::read_to_string(path).unwrap();
-    fs::write(path, change(text)).unwrap();
-}
-
 /// What can be wrong with a record, and the word for it.
 const DAMAGES: [Damage; 13] = [
     ("emptied", "truncated", |path| fs::write(path, "").unwrap()),
@@ -205,20 +197,9 @@ const DAMAGES: [Damage; 13] = [
         fs::create_dir(path).unwrap();
         fs::write(path.join("inside"), "kept").unwrap();
     }),
-    ("a link to a whole record", "not_a_file", |path| {
-        let aside = path.ancestors().nth(4).unwrap().join("aside.json");
-        fs::rename(path, &aside).unwrap();
-        symlink(&aside, path).unwrap();
-    }),
-    ("a dangling link", "not_a_file", |path| {
-        fs::remove_file(path).unwrap();
-        symlink("nowhere", path).unwrap();
-    }),
-    ("a FIFO", "not_a_file", |path| {
-        fs::remove_file(path).unwrap();
-        let output = support::tool("mkfifo", Path::new("/"), &[path.to_str().unwrap()]);
-        assert!(output.status.success());
-    }),
+    ("a link to a whole record", "not_a_file", move_aside),
+    ("a dangling link", "not_a_file", dangle),
+    ("a FIFO", "not_a_file", make_fifo),
 ];
 
 /// The path of a record below the store.

@@ -1024,3 +1024,37 @@ fn the_time_is_told_to_the_second_in_text() {
     let off = until.as_microseconds() - from_now(7200).as_microseconds();
     assert!((-60_000_000..=0).contains(&off), "{off}");
 }
+
+/// The system calls of a heartbeat, from the first of its own, which asks for the current directory: those of the
+/// loader and of the language's runtime before it are not ours.
+#[cfg(target_os = "linux")]
+fn own_calls(site: &Site, folder: &Path, held: &Held, flags: &[&str]) -> usize {
+    muse_testkit::strace::need_strace();
+    let log = site.at("calls");
+    let words = ["-o", log.to_str().unwrap(), env!("CARGO_BIN_EXE_muse"), "coord", "heartbeat", &held.id];
+    let mut call = Muse::of_program(Path::new("strace"), folder, &words);
+    call = call.args(&["--run-id", "alice"]).args(flags).env("TERM", "xterm");
+    call.run().is_success();
+    let calls = fs::read_to_string(&log).unwrap();
+    let own = calls.lines().skip_while(|line| !line.starts_with("getcwd("));
+    // Where the program is built for tests, std asks for a file's flags before it closes it.
+    own.filter(|line| !line.starts_with("+++") && !line.starts_with("fcntl(")).count()
+}
+
+/// The limit is 60 at the top of the repository, with the runtime's, of which there are 23.
+#[cfg(target_os = "linux")]
+#[test]
+fn it_makes_few_system_calls() {
+    let site = Site::new();
+    let held = site.reserve("alice", "a.py", &[]);
+    let below = site.folder("one/two/three");
+    // The first heartbeat has none to read.
+    site.coord(&["heartbeat", &held.id]).run_id("alice").run().is_success();
+    for flags in [&[][..], &["--json"]] {
+        let at_the_top = own_calls(&site, site.path(), &held, flags);
+        assert!((30..=37).contains(&at_the_top), "{at_the_top} with {flags:?}");
+        // `.muse`, `.git` and `HEAD` in each folder; and once whether the kernel has the call that asked.
+        let asked = own_calls(&site, &below, &held, flags) - at_the_top;
+        assert!(asked <= 3 * 3 + 1, "{asked} more with {flags:?}");
+    }
+}

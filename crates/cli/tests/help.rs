@@ -10,7 +10,7 @@ use std::path::Path;
 
 mod support;
 
-use support::{ABSENT, Site, names};
+use support::{ABSENT, Site, names, object};
 
 /// Every command, and the file of its snapshot.
 const COMMANDS: [(&[&str], &str); 17] = [
@@ -83,12 +83,38 @@ fn no_command_is_forgotten() {
 }
 
 #[test]
+fn help_as_json_is_one_object_wherever_the_wish_stands() {
+    let site = Site::without_store();
+    let is_page = |arguments: &[&str], usage: &str| {
+        let answer = site.muse(arguments).run();
+        assert_eq!((answer.code, &*answer.field("status"), &*answer.stderr), (0, "ok", ""), "{arguments:?}");
+        assert!(answer.field("text").contains(usage), "{arguments:?}: {answer:?}");
+    };
+    is_page(&["help", "--json"], "Usage: muse [OPTIONS]");
+    is_page(&["-j", "help"], "Usage: muse [OPTIONS]");
+    is_page(&["help", "-j", "coord", "list"], "Usage: muse coord list");
+    is_page(&["coord", "help", "--json"], "Usage: muse coord [OPTIONS]");
+    is_page(&["coord", "--json", "help", "gc"], "Usage: muse coord gc");
+    is_page(&["coord", "help", "gc", "-j"], "Usage: muse coord gc");
+    for wrong in [&["help", "nope"][..], &["coord", "help", "nope"], &["help", "coord", "nope"]] {
+        let error = site.muse(wrong).json().is_failure(2, "usage", None);
+        assert_eq!(error, "unrecognized subcommand 'nope': see --help");
+    }
+    // A folder called `help` is an address.
+    let error =
+        site.coord(&["reserve", "help", "--run-id", "a"]).json().is_failure(2, "not_a_repository", None);
+    assert!(error.contains("muse init"), "{error}");
+}
+
+#[test]
 fn the_help_says_the_same_in_every_way_of_asking() {
     let site = Site::without_store();
     for (command, _) in COMMANDS.iter().filter(|(command, _)| !command.is_empty()) {
         let by_flag = help(&site, command);
         let by_command = site.muse(&["help"]).args(command).env("COLUMNS", "100").run();
         assert_eq!((by_command.code, &by_command.stdout), (0, &by_flag));
+        let fields = object! { "status": "ok", "text": &*by_flag };
+        site.muse(&["help"]).args(command).env("COLUMNS", "100").json().is_json(0, &[], &fields);
         let short = site.muse(command).arg("-h").run();
         assert_eq!(short.code, 0);
         assert!(short.stdout.lines().next() == by_flag.lines().next().map(|line| line.trim_end_matches('.')));

@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::error::CommandError;
 use crate::exit;
 use crate::output::{Answer, Report, Screen, one_line};
-use crate::report::{Row, duration};
+use crate::report::{Row, address_cell, duration};
 
 #[derive(Debug, Serialize)]
 pub(crate) struct ListReport {
@@ -84,10 +84,9 @@ fn waiting_table(rows: &[WaitingRow]) -> Table {
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header(["WAITER", "ADDRESSES", "MODE", "OPERATION", "AGE", "TICKET"]);
     for row in rows {
-        let addresses: Vec<String> = row.addresses.iter().map(|address| one_line(address.as_str())).collect();
         table.add_row([
             Cell::new(one_line(row.run_id.as_str())),
-            Cell::new(addresses.join("\n")),
+            Cell::new(address_cell(&row.addresses)),
             Cell::new(row.mode.as_str()),
             Cell::new(row.operation.map_or("-", Operation::as_str)),
             Cell::new(duration(row.age_seconds)).set_alignment(CellAlignment::Right),
@@ -103,11 +102,10 @@ fn table(rows: &[Row]) -> Table {
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header(["HOLDER", "ADDRESSES", "MODE", "OPERATION", "STATE", "AGE", "LEFT", "RESERVATION"]);
     for row in rows {
-        let addresses: Vec<String> = row.addresses.iter().map(|address| one_line(address.as_str())).collect();
         let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
         table.add_row([
             Cell::new(one_line(row.run_id.as_str())),
-            Cell::new(addresses.join("\n")),
+            Cell::new(address_cell(&row.addresses)),
             Cell::new(row.mode.as_str()),
             Cell::new(row.operation.map_or("-", Operation::as_str)),
             Cell::new(row.state),

@@ -64,6 +64,14 @@ fn reservation_id(text: &OsString) -> Result<ReservationId, CommandError> {
     Ok(text.to_string_lossy().parse::<ReservationId>()?)
 }
 
+/// What is said of a reservation that is neither in the live store nor, where it was looked for, in the archive.
+fn not_found(id: ReservationId) -> String {
+    format!(
+        "reservation {id} not found: check the id with `muse coord list --all`, \
+         or with `muse coord log` for those that are over"
+    )
+}
+
 /// Checks that a reason says something and is not too long.
 fn reason(text: Option<&OsString>) -> Result<Option<String>, CommandError> {
     let bad = |message: String| CommandError::new(Kind::BadArgs, message);

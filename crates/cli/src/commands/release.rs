@@ -4,7 +4,7 @@ use muse_coord::{EngineError, ReleaseRequest, Released, ReservationId};
 use serde::Serialize;
 
 use crate::args::ReleaseArgs;
-use crate::commands::{RESERVATIONS_MAX, damage_warnings, reason, reservation_id};
+use crate::commands::{RESERVATIONS_MAX, damage_warnings, not_found, reason, reservation_id};
 use crate::context::Context;
 use crate::error::{CommandError, Kind};
 use crate::exit;
@@ -109,11 +109,7 @@ fn part(
     let (status, exit_code, error) = match answer {
         Ok(Released::Released) => ("released", exit::OK, None),
         Ok(Released::AlreadyReleased) => ("already_released", exit::OK, None),
-        Ok(Released::NotFound) => {
-            let error =
-                format!("reservation {reservation_id} not found: check the id with `muse coord list --all`");
-            ("not_found", exit::NOT_FOUND, Some(error))
-        }
+        Ok(Released::NotFound) => ("not_found", exit::NOT_FOUND, Some(not_found(reservation_id))),
         Ok(Released::NotHolder { holder }) => {
             let error = format!(
                 "reservation {reservation_id} is held by run `{holder}`, not by `{}`: \

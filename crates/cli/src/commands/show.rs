@@ -8,7 +8,7 @@ use muse_coord::{
 use serde::Serialize;
 
 use crate::args::ShowArgs;
-use crate::commands::reservation_id;
+use crate::commands::{not_found, reservation_id};
 use crate::context::Context;
 use crate::error::{CommandError, Kind};
 use crate::exit;
@@ -135,8 +135,7 @@ pub(crate) fn run(args: &ShowArgs, context: &Context) -> Result<Answer<ShowRepor
             let row = Row::of(&lease, now);
             (lease, row, path, Some(past))
         } else {
-            let message = format!("reservation {id} not found: check the id with `muse coord list --all`");
-            return Err(CommandError::new(Kind::NotFound, message).about(id));
+            return Err(CommandError::new(Kind::NotFound, not_found(id)).about(id));
         };
     if archived.is_some() {
         reservation.state = ARCHIVED;

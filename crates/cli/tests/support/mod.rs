@@ -15,7 +15,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::SystemTime;
@@ -109,6 +109,13 @@ impl Site {
         self.coord(&["reserve", address, "--ttl", HOUR]).run_id(run).args(flags).granted()
     }
 
+    /// A reservation with a heartbeat.
+    pub(crate) fn reserve_and_beat(&self, run: &str, address: &str) -> Held {
+        let held = self.reserve(run, address, &[]);
+        self.coord(&["heartbeat", &held.id]).run_id(run).run().is_success();
+        held
+    }
+
     /// A reservation that lapsed so many seconds ago, put into the store as a past grant left it.
     pub(crate) fn lapsed(&self, run: &str, address: &str, seconds_ago: i64) -> Held {
         self.fabricate(run, address, Mode::Exclusive, -60 - seconds_ago, 60)
@@ -182,6 +189,32 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// Rewrites a file, by whatever else than the program.
+pub(crate) fn edit(path: &Path, change: impl Fn(String) -> String) {
+    let text = fs::read_to_string(path).expect("a text");
+    fs::write(path, change(text)).expect("written");
+}
+
+/// Puts a link to a whole record in its place, which is beside the store then.
+pub(crate) fn move_aside(path: &Path) {
+    let aside = path.ancestors().nth(4).expect("a record lies deep").join("aside.json");
+    fs::rename(path, &aside).expect("moved");
+    symlink(&aside, path).expect("a link");
+}
+
+/// Puts a link that leads nowhere in the place of a file.
+pub(crate) fn dangle(path: &Path) {
+    fs::remove_file(path).expect("removed");
+    symlink("nowhere", path).expect("a link");
+}
+
+/// Puts a FIFO in the place of a file.
+pub(crate) fn make_fifo(path: &Path) {
+    fs::remove_file(path).expect("removed");
+    let output = tool("mkfifo", Path::new("/"), &[path.to_str().expect("UTF-8")]);
+    assert!(output.status.success());
 }
 
 /// Whether the tests run as the superuser, for whom permissions count nothing.
