@@ -28,7 +28,7 @@ use crate::engine::{
 };
 use crate::id::{ReservationId, RunId, TicketNumber};
 use crate::lease::{Lease, Mark};
-use crate::progress::Progress;
+use crate::progress::{Progress, Silent};
 use crate::queue::{Queue, Ticket, deadlock, position};
 use crate::record::{Companion, Heartbeat, Mode, Release, Reservation, Supersession, to_file_bytes};
 
@@ -61,6 +61,8 @@ pub struct FileEngine<C> {
     clock: C,
     safeguards: Safeguards,
     index_above: usize,
+    unread_max: usize,
+    progress: Box<dyn Progress>,
 }
 
 impl<C: Clock> FileEngine<C> {
@@ -71,7 +73,14 @@ impl<C: Clock> FileEngine<C> {
 
     /// An engine with the given protections: all of them, outside the tests that take one out.
     pub fn with_safeguards(path: impl Into<PathBuf>, clock: C, safeguards: Safeguards) -> FileEngine<C> {
-        FileEngine { path: path.into(), clock, safeguards, index_above: index::FEW }
+        FileEngine {
+            path: path.into(),
+            clock,
+            safeguards,
+            index_above: index::FEW,
+            unread_max: index::UNREAD_MAX,
+            progress: Box::new(Silent),
+        }
     }
 
     /// The same engine with an index above so many records, in place of 64: below, all records are read. Answers do
@@ -79,6 +88,20 @@ impl<C: Clock> FileEngine<C> {
     #[must_use = "this returns the engine"]
     pub fn index_above(self, records: usize) -> FileEngine<C> {
         FileEngine { index_above: records, ..self }
+    }
+
+    /// The same engine, which reads so many records for the index under the store's lock, in place of 4,096, and more
+    /// than that beforehand. Answers do not depend on it.
+    #[must_use = "this returns the engine"]
+    pub fn unread_max(self, records: usize) -> FileEngine<C> {
+        FileEngine { unread_max: records, ..self }
+    }
+
+    /// The same engine, which tells `progress` how far a call is that reads very many records, such as the one that
+    /// makes the index.
+    #[must_use = "this returns the engine"]
+    pub fn telling(self, progress: Box<dyn Progress>) -> FileEngine<C> {
+        FileEngine { progress, ..self }
     }
 
     /// Where the store is.
@@ -115,20 +138,6 @@ impl<C: Clock> FileEngine<C> {
 
     fn open(&self) -> Result<Option<Store>, EngineError> {
         Store::open(&self.path, self.safeguards)
-    }
-
-    /// The index of a store with many records, brought up to date.
-    fn index_to_write<'s>(
-        &self,
-        store: &'s Store,
-        lock: &StoreLock,
-        now: Timestamp,
-    ) -> Result<Option<Index<'s>>, EngineError> {
-        if store.reservations.has_more_than(self.index_above)? {
-            Index::to_write(store, lock, now)
-        } else {
-            Ok(None)
-        }
     }
 
     /// The index of a store with many records, as it is.
@@ -186,11 +195,9 @@ impl<C: Clock> FileEngine<C> {
         denied: impl FnOnce(Denial<'_>) -> Result<A, EngineError>,
     ) -> Result<A, EngineError> {
         let store = self.open_or_make()?;
-        let lock = StoreLock::acquire(&store.root)?;
-        let mut now = self.clock.now();
-        sweep(&store, now)?;
+        let (lock, mut now, mut index) =
+            index::locked(&store, self.index_above, self.unread_max, &self.clock, &*self.progress)?;
         let ahead = tickets_ahead(&store, request, ticket, now)?;
-        let mut index = self.index_to_write(&store, &lock, now)?;
         let mut candidates = candidates(&store, &mut index, &request.addresses)?;
         // A denial needs no look: what denies it is there.
         if let Some(used) = &mut index
@@ -469,6 +476,18 @@ impl<C: Clock> Engine for FileEngine<C> {
         }
         damaged.sort_by_key(ToString::to_string);
         Ok(Listing { leases, damaged, unsure })
+    }
+
+    fn newest(&self, count: usize, wanted: &dyn Fn(&Lease) -> bool) -> Result<Listing, EngineError> {
+        let Some(store) = self.open()? else { return Ok(Listing::default()) };
+        for _ in 0..READINGS_MAX {
+            let Some(index) = self.index_as_it_is(&store, Access::Read)? else { break };
+            let read = index.newest(count, wanted);
+            if let (Some(leases), true) = (read, index.is_marked()?) {
+                return Ok(Listing::of(leases));
+            }
+        }
+        self.history()
     }
 
     fn collect(&self, retention: &Retention, progress: &dyn Progress) -> Result<Collected, EngineError> {
