@@ -150,10 +150,7 @@ pub trait Engine {
     /// # Errors
     ///
     /// As [`Engine::live`].
-    fn newest(&self, count: usize, wanted: &dyn Fn(&Lease) -> bool) -> Result<Listing, EngineError> {
-        let _ = (count, wanted);
-        self.history()
-    }
+    fn newest(&self, count: usize, wanted: &dyn Fn(&Lease) -> bool) -> Result<Listing, EngineError>;
 
     /// Moves what has been over for long enough into the archive, in steps of at most
     /// [`BATCH_MAX`](crate::archive::BATCH_MAX), sorted by token; others are served in between.

@@ -24,12 +24,12 @@ use rusqlite::ErrorCode;
 use rustix::fs::FileType;
 
 use self::draft::{DRAFT_SUFFIX, have_ended, stand};
-pub(super) use self::draft::{UNREAD_MAX, locked};
+pub(super) use self::draft::{UNREAD_MAX, locked, remake};
 pub(super) use self::tables::{Access, above};
 use self::tables::{Entry, Known, Look, Tables};
 use super::archive::move_batch;
 use super::layout::{Folder, FolderMark, Store, Watched};
-use super::lock::StoreLock;
+use super::lock::{DraftLock, StoreLock};
 use super::{publish, read_each, standing};
 use crate::address::Address;
 use crate::archive::{BATCH_MAX, Retention};
@@ -109,7 +109,12 @@ enum Opened<'s> {
     Unbuilt,
 }
 
-/// As [`Index::to_write`], but for an index that more than `unread_max` records are to be read for.
+/// Opens the index and brings it up to date, unless more than `unread_max` records are to be read for that.
+///
+/// # Errors
+///
+/// When a record that the index does not know yet cannot be read, or something that is no record stands among them:
+/// nothing may be granted then.
 fn open_to_write<'s>(
     store: &'s Store,
     lock: &StoreLock,
@@ -132,23 +137,6 @@ fn open_to_write<'s>(
 }
 
 impl<'s> Index<'s> {
-    /// Opens the index and brings it up to date. `None` where there can be no index: then all records are to be read.
-    ///
-    /// # Errors
-    ///
-    /// When a record that the index does not know yet cannot be read, or something that is no record stands
-    /// among them: nothing may be granted then.
-    pub(super) fn to_write(
-        store: &'s Store,
-        lock: &StoreLock,
-        now: Timestamp,
-    ) -> Result<Option<Index<'s>>, EngineError> {
-        match open_to_write(store, lock, now, usize::MAX)? {
-            Opened::Answered(index) => Ok(index),
-            Opened::Unbuilt => Ok(None),
-        }
-    }
-
     /// Opens the index as it is. `None` where there is none.
     pub(super) fn as_it_is(store: &'s Store, access: Access) -> Option<Index<'s>> {
         let path = database(store)?;
@@ -188,7 +176,7 @@ impl<'s> Index<'s> {
     ///
     /// # Errors
     ///
-    /// As [`Index::to_write`].
+    /// As [`locked`].
     pub(super) fn look_again(&mut self, now: Timestamp) -> Result<bool, EngineError> {
         match self.look_until_quiet(now, usize::MAX) {
             Ok(()) => Ok(true),
@@ -449,7 +437,8 @@ pub(super) enum Health {
 /// Compares the index with `reservations`, which were read before it and stood then.
 pub(super) fn health(store: &Store, reservations: &[Reservation]) -> Result<Health, EngineError> {
     let Some(path) = database(store) else { return Ok(Health::Impossible) };
-    let names = file_names(store)?;
+    let mut names = file_names(store)?;
+    names.retain(|(name, file_type)| !(is_draft(name) && *file_type == FileType::RegularFile));
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     if !names.iter().any(|(its, _)| *its == name) {
         return Ok(if names.is_empty() { Health::Missing } else { Health::Old });
@@ -519,6 +508,17 @@ pub(super) fn is_index_file(name: &str) -> bool {
     let database = name.strip_suffix("-journal").or_else(|| name.strip_suffix(DRAFT_SUFFIX)).unwrap_or(name);
     let boot = database.strip_suffix(SUFFIX);
     boot.is_some_and(|boot| boot.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
+}
+
+/// Whether a file of this name is a database that is being made, or was.
+pub(super) fn is_draft(name: &str) -> bool {
+    is_index_file(name) && name.ends_with(DRAFT_SUFFIX)
+}
+
+/// Whether somebody is making the database of this name now.
+pub(super) fn is_being_made(store: &Store, name: &str) -> Result<bool, EngineError> {
+    let Some(folder) = store.root.below(FOLDER)? else { return Ok(false) };
+    Ok(!DraftLock::is_free(&folder, name)?)
 }
 
 /// What stands in the folder of the index.

@@ -439,7 +439,7 @@ impl<C: Clock> Engine for FileEngine<C> {
 
     fn live(&self) -> Result<Listing, EngineError> {
         match self.open()? {
-            Some(store) => live(&store),
+            Some(store) => live(&store, &*self.progress),
             None => Ok(Listing::default()),
         }
     }
@@ -454,7 +454,7 @@ impl<C: Clock> Engine for FileEngine<C> {
                 return Ok(Listing::of(leases));
             }
         }
-        live(&store)
+        live(&store, &*self.progress)
     }
 
     fn history(&self) -> Result<Listing, EngineError> {
@@ -467,7 +467,7 @@ impl<C: Clock> Engine for FileEngine<C> {
             let reservation = if found.is_err() { store.reservation(id).ok().flatten() } else { None };
             (found, reservation)
         };
-        for (found, reservation) in read_each(&names, read) {
+        for (found, reservation) in read_each_telling(&names, read, &*self.progress) {
             match found {
                 Ok(lease) => leases.extend(lease),
                 Err(error) => damaged.push(error),
@@ -557,7 +557,7 @@ fn standing(store: &Store, id: ReservationId) -> Result<Option<Lease>, EngineErr
 }
 
 /// Everything that is neither released nor superseded, and all that cannot be read.
-fn live(store: &Store) -> Result<Listing, EngineError> {
+fn live(store: &Store, progress: &dyn Progress) -> Result<Listing, EngineError> {
     // The reservations first: one that is made after this is not missed by a look at its companions.
     let (names, mut damaged) = store.reservations.names()?;
     let mut companions = |folder: &Folder| -> Result<HashSet<ReservationId>, EngineError> {
@@ -577,7 +577,8 @@ fn live(store: &Store) -> Result<Listing, EngineError> {
         let Some(reservation) = store.reservation(id)? else { return Ok(None) };
         Ok(Some(Lease { heartbeat: heartbeat(store, id)?, ..Lease::fresh(reservation) }))
     };
-    let mut listing = Listing::of(read_each(&standing, read).into_iter().filter_map(Result::transpose));
+    let mut listing =
+        Listing::of(read_each_telling(&standing, read, progress).into_iter().filter_map(Result::transpose));
     listing.damaged.extend(damaged);
     listing.damaged.sort_by_key(ToString::to_string);
     Ok(listing)
@@ -591,6 +592,29 @@ const RECORDS_PER_THREAD: usize = 256;
 
 /// More threads than this wait for each other: opening files of one folder is not quite parallel.
 const THREADS_MAX: usize = 4;
+
+/// How many records are read between two reports to the progress, and without any report: what takes some tens of
+/// milliseconds.
+const RECORDS_PER_REPORT: usize = 4096;
+
+/// As [`read_each`], and tells how far it is where that takes long.
+fn read_each_telling<T: Send>(
+    ids: &[ReservationId],
+    read: impl Fn(ReservationId) -> T + Sync,
+    progress: &dyn Progress,
+) -> Vec<T> {
+    if ids.len() <= RECORDS_PER_REPORT {
+        return read_each(ids, read);
+    }
+    progress.begin(Some(ids.len() as u64), "reading");
+    let mut answers = Vec::with_capacity(ids.len());
+    for ids in ids.chunks(RECORDS_PER_REPORT) {
+        answers.extend(read_each(ids, &read));
+        progress.advance(ids.len() as u64);
+    }
+    progress.end();
+    answers
+}
 
 /// Calls `read` for each of `ids`, on several threads where there are many. The answers stand in their order.
 fn read_each<T: Send>(ids: &[ReservationId], read: impl Fn(ReservationId) -> T + Sync) -> Vec<T> {
@@ -638,7 +662,7 @@ fn candidates(
         Listing::of(leases)
     } else {
         *index = None;
-        live(store)?
+        live(store, &Silent)?
     };
     match listing.damaged.into_iter().next() {
         Some(error) => Err(error),

@@ -36,7 +36,8 @@ const RECORDS_PER_REPORT: usize = 1024;
 ///
 /// # Errors
 ///
-/// As [`Index::to_write`](super::Index::to_write), and when the lock cannot be had.
+/// When the lock cannot be had, and when a record that the index does not know yet cannot be read, or something that is
+/// no record stands among them: nothing may be granted then.
 pub(in super::super) fn locked<'s>(
     store: &'s Store,
     above: usize,
@@ -68,6 +69,27 @@ pub(in super::super) fn locked<'s>(
         attempt = Some(place.and_then(|(place, before)| Draft::make(store, place, before, now, progress)));
         progress.end();
     }
+}
+
+/// Makes the index for whoever holds the store's lock and is in no hurry.
+///
+/// # Errors
+///
+/// As [`locked`].
+pub(in super::super) fn remake(
+    store: &Store,
+    lock: &StoreLock,
+    now: Timestamp,
+    progress: &dyn Progress,
+) -> Result<(), EngineError> {
+    if let Some(place) = Place::of(store) {
+        let before = place.identity();
+        if let Some(draft) = Draft::make(store, place, before, now, progress) {
+            draft.install(lock);
+        }
+        progress.end();
+    }
+    open_to_write(store, lock, now, usize::MAX).map(drop)
 }
 
 /// Where the database of this boot is to be.
