@@ -143,9 +143,10 @@ impl Context {
 
     /// What the repository's store holds.
     pub(crate) fn coordinator(&self, repository: &Repository) -> Coordinator<FileEngine<SystemClock>> {
-        Coordinator::new(self.engine(repository))
+        Coordinator::new(self.engine(repository).telling(self.progress()))
     }
 
+    /// As [`Context::coordinator`], for what shows by itself how far it is, or has the terminal for something else.
     pub(crate) fn engine(&self, repository: &Repository) -> FileEngine<SystemClock> {
         FileEngine::with_safeguards(repository.coordination(), SystemClock, self.safeguards)
     }

@@ -50,6 +50,10 @@ impl Progress for Bar {
             bar.inc(steps);
         }
     }
+
+    fn end(&self) {
+        self.replace(None);
+    }
 }
 
 impl Drop for Bar {

@@ -200,9 +200,20 @@ fn log_checks_its_arguments() {
             assert!(error.starts_with(flag) && error.contains("such as 90s, 2h"), "{error}");
         }
     }
-    for wrong in ["0", "-1", "100001", "99999999999999999999"] {
+    for wrong in ["99999-01-01T00:00:00Z", "1000000000000h"] {
+        let error = log(&site, &["--since", wrong]).json().is_failure(1, "bad_args", None);
+        assert!(error.starts_with("--since: out of range: give how long ago, such as 90s"), "{error}");
+    }
+    let limits = [
+        ("0", "leave it out"),
+        ("-1", "leave it out"),
+        ("100001", "narrow the span"),
+        ("99999999999999999999", "narrow the span"),
+    ];
+    for (wrong, advice) in limits {
         let error = log(&site, &["--limit", wrong]).json().is_failure(1, "bad_args", None);
-        assert!(error.starts_with("--limit must be from 1 to 100000: narrow the span"), "{error}");
+        let expected = format!("--limit is how many to show, from 1 to 100000: {advice}");
+        assert!(error.starts_with(&expected), "{error}");
     }
     log(&site, &["--limit", "many"]).json().is_failure(2, "usage", None);
     let error = log(&site, &["--since", "1h", "--until", "2h"]).json().is_failure(1, "bad_args", None);

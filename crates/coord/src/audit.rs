@@ -134,7 +134,9 @@ pub fn audit(
     query: &AuditQuery,
     progress: &dyn Progress,
 ) -> Result<AuditTrail, EngineError> {
-    let Listing { leases, mut damaged, .. } = engine.history()?;
+    // One more than are shown tells that there are more.
+    let wanted = |lease: &Lease| query.shows(&Entry::live(lease.clone(), engine.now()));
+    let Listing { leases, mut damaged, .. } = engine.newest(query.limit.saturating_add(1), &wanted)?;
     let now = engine.now();
     let mut newest = Newest { limit: query.limit, entries: BTreeMap::new() };
     for entry in leases.into_iter().map(|lease| Entry::live(lease, now)).filter(|entry| query.shows(entry)) {

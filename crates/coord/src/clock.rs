@@ -21,11 +21,20 @@ pub struct Timestamp(i64);
 
 /// Why a text names no moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "not a time: give how long ago, such as 90s, 2h, 1h30m or 3d, \
-     or a point in time with its offset, such as 2026-11-22T18:30:00Z"
-)]
-pub struct MomentError;
+pub enum MomentError {
+    /// It is none.
+    #[error(
+        "not a time: give how long ago, such as 90s, 2h, 1h30m or 3d, \
+         or a point in time with its offset, such as 2026-11-22T18:30:00Z"
+    )]
+    NotATime,
+    /// It is too far away.
+    #[error(
+        "out of range: give how long ago, such as 90s, 2h, 1h30m or 3d, \
+         or a point in time within the years 1 to 9998, such as 2026-11-22T18:30:00Z"
+    )]
+    OutOfRange,
+}
 
 impl Timestamp {
     /// 0001-01-01T00:00:00Z.
@@ -72,16 +81,29 @@ impl Timestamp {
     /// [`MomentError`] for anything else: a time without an offset, months and years, which have no fixed length, a
     /// negative duration.
     pub fn of_moment(text: &str, now: Timestamp) -> Result<Timestamp, MomentError> {
+        Timestamp::read_moment(text, now).map_err(|error| {
+            // With fewer digits it would be one, so the numbers are too large.
+            let is_too_large = Timestamp::read_moment(&shortened(text), now) != Err(MomentError::NotATime);
+            if is_too_large { MomentError::OutOfRange } else { error }
+        })
+    }
+
+    fn read_moment(text: &str, now: Timestamp) -> Result<Timestamp, MomentError> {
         if let Ok(point) = text.parse::<jiff::Timestamp>() {
-            return Ok(Timestamp::from_microseconds(point.as_microsecond()));
+            let read = Timestamp(point.as_microsecond());
+            return if read.clamp(Timestamp::MIN, Timestamp::MAX) == read {
+                Ok(read)
+            } else {
+                Err(MomentError::OutOfRange)
+            };
         }
-        let ago = text.parse::<jiff::Span>().map_err(|_| MomentError)?;
-        let ago = ago.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| MomentError)?;
-        let microseconds = i64::try_from(ago.as_micros()).map_err(|_| MomentError)?;
+        let ago = text.parse::<jiff::Span>().map_err(|_| MomentError::NotATime)?;
+        let ago = ago.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| MomentError::NotATime)?;
+        let microseconds = i64::try_from(ago.as_micros()).map_err(|_| MomentError::OutOfRange)?;
         // "2h ago" is negative, and means what "2h" means; so does nothing else that begins with a sign.
         let microseconds = if text.trim_end().ends_with("ago") { -microseconds } else { microseconds };
         if microseconds < 0 {
-            return Err(MomentError);
+            return Err(MomentError::NotATime);
         }
         Ok(Timestamp::from_microseconds(now.0.saturating_sub(microseconds)))
     }
@@ -90,6 +112,16 @@ impl Timestamp {
         // In range by construction; the fallback is never taken.
         jiff::Timestamp::from_microsecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
     }
+}
+
+/// A text with the first four digits alone of each number.
+fn shortened(text: &str) -> String {
+    let mut digits = 0;
+    let is_kept = |character: &char| {
+        digits = if character.is_ascii_digit() { digits + 1 } else { 0 };
+        digits <= 4
+    };
+    text.chars().filter(is_kept).collect()
 }
 
 /// ISO 8601, UTC, six decimals, `+00:00`. With `{:#}`, to the second and with `Z`, for people.
@@ -245,9 +277,20 @@ mod tests {
             "١h",
             "1e3s",
             "\0",
-            "99999999999999999999h",
+            "20300317",
+            "123456 junk",
         ] {
-            assert_eq!(Timestamp::of_moment(text, now), Err(MomentError), "{text:?}");
+            assert_eq!(Timestamp::of_moment(text, now), Err(MomentError::NotATime), "{text:?}");
+        }
+        for text in [
+            "99999999999999999999h",
+            "1000000000000h",
+            "1000000000000 hours ago",
+            "99999-01-01T00:00:00Z",
+            "9999-01-01T00:00:00Z",
+            "0000-01-01T00:00:00Z",
+        ] {
+            assert_eq!(Timestamp::of_moment(text, now), Err(MomentError::OutOfRange), "{text:?}");
         }
         assert_eq!(Timestamp::of_moment("19000w", Timestamp::MIN), Ok(Timestamp::MIN));
     }

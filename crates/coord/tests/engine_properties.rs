@@ -9,10 +9,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use muse_coord::audit::audit;
 use muse_coord::{
-    Address, Archived, Beat, Collected, Engine, EngineError, FileEngine, Lease, Listing, ManualClock,
-    MemoryEngine, Mode, ReleaseRequest, Request, ReservationId, Reserved, Retention, RunId, Silent, State,
-    TakeOver, Ticket, TicketNumber, Timestamp, TtlSeconds, Turn,
+    Address, Archived, AuditQuery, Beat, Collected, Engine, EngineError, FileEngine, Lease, Listing,
+    ManualClock, MemoryEngine, Mode, ReleaseRequest, Request, ReservationId, Reserved, Retention, RunId,
+    Silent, State, TakeOver, Ticket, TicketNumber, Timestamp, TtlSeconds, Turn,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -184,11 +185,11 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(store: &Path, index_above: usize) -> Pair {
+    fn new(store: &Path, index_above: usize, unread_max: usize) -> Pair {
         // The tokens of a store begin at the time when it was made, those of the model at nothing: so it is
         // made long before all that a sequence can jump back to.
         let clock = Arc::new(ManualClock::at_seconds(1));
-        let file = FileEngine::new(store, Arc::clone(&clock)).index_above(index_above);
+        let file = FileEngine::new(store, Arc::clone(&clock)).index_above(index_above).unread_max(unread_max);
         file.prepare().expect("a store");
         clock.advance_seconds(START_SECONDS - 1);
         Pair {
@@ -369,6 +370,23 @@ impl Pair {
         prop_assert_eq!(&history, &listed(self.memory.history())?);
         let archived = lines(&self.file)?;
         prop_assert_eq!(&archived, &lines(&self.memory)?);
+        // What is read of the newest only, against everything. Other questions after each step.
+        let number = self.granted.len() + history.len();
+        let query = AuditQuery {
+            run: (number % 3 == 1).then(|| run_id(RUNS[number % RUNS.len()])),
+            address: (number % 5 == 1).then(|| asked[0].clone()),
+            since: (number % 4 == 1).then(|| self.file.now().plus_seconds(0)),
+            until: (number % 7 == 1)
+                .then(|| history.first().map(|lease| lease.reservation.created_at))
+                .flatten(),
+            limit: 1 + number % 6,
+        };
+        let [asked_file, asked_memory] =
+            [audit(&self.file, &query, &Silent), audit(&self.memory, &query, &Silent)];
+        let (asked_file, asked_memory) = (told(asked_file)?, told(asked_memory)?);
+        prop_assert!(asked_file.damaged.is_empty(), "{:?}", asked_file.damaged);
+        prop_assert_eq!(asked_file.entries, asked_memory.entries);
+        prop_assert_eq!(asked_file.is_truncated, asked_memory.is_truncated);
         // Nothing is lost, and nothing is in both places.
         let live = history.iter().map(|lease| lease.reservation.reservation_id);
         let mut kept: Vec<ReservationId> = live.chain(archived.iter().map(Archived::id)).collect();
@@ -437,12 +455,12 @@ fn folder() -> tempfile::TempDir {
     folder.expect("a folder")
 }
 
-fn drive(sequences: u32, index_above: usize) {
+fn drive(sequences: u32, index_above: usize, unread_max: usize) {
     let folder = folder();
     let store = folder.path().join("coordination");
     let config = ProptestConfig { cases: sequences, failure_persistence: None, ..ProptestConfig::default() };
     let outcome = TestRunner::new(config).run(&proptest::collection::vec(step(), 1..=STEPS_MAX), |steps| {
-        let mut pair = Pair::new(&store, index_above);
+        let mut pair = Pair::new(&store, index_above, unread_max);
         let outcome = steps.iter().enumerate().try_for_each(|(number, step)| {
             pair.take(step).map_err(|error| match error {
                 TestCaseError::Fail(why) => TestCaseError::fail(format!("step {number}: {why}")),
@@ -456,10 +474,10 @@ fn drive(sequences: u32, index_above: usize) {
     assert!(outcome.is_ok(), "{}", outcome.expect_err("it is not"));
 }
 
-fn drive_threads(sequences: u32, index_above: usize) {
+fn drive_threads(sequences: u32, index_above: usize, unread_max: usize) {
     std::thread::scope(|scope| {
         let drivers: Vec<_> = (0..THREADS)
-            .map(|_| scope.spawn(move || drive(sequences.div_ceil(THREADS), index_above)))
+            .map(|_| scope.spawn(move || drive(sequences.div_ceil(THREADS), index_above, unread_max)))
             .collect();
         for driver in drivers {
             if let Err(panicked) = driver.join() {
@@ -471,15 +489,15 @@ fn drive_threads(sequences: u32, index_above: usize) {
 
 #[test]
 fn the_file_engine_does_what_the_model_does() {
-    drive_threads(SEQUENCES, usize::MAX);
+    drive_threads(SEQUENCES, usize::MAX, usize::MAX);
 }
 
 #[test]
 fn the_file_engine_with_an_index_does_what_the_model_does() {
-    drive_threads(SEQUENCES_INDEXED, 0);
+    drive_threads(SEQUENCES_INDEXED, 0, usize::MAX);
 }
 
 #[test]
 fn the_file_engine_whose_index_comes_and_goes_does_what_the_model_does() {
-    drive_threads(SEQUENCES_INDEXED, 2);
+    drive_threads(SEQUENCES_INDEXED, 2, 0);
 }

@@ -9,11 +9,11 @@
 use std::fs;
 use std::os::unix::fs::{FileExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use muse_coord::{
-    Beat, Engine, EngineError, FileEngine, Listing, ManualClock, ReleaseRequest, Request, ReservationId,
-    Reserved, Retention, RunId, Silent, TakeOver, TtlSeconds, Turn,
+    Beat, Engine, EngineError, FileEngine, Listing, ManualClock, Progress, ReleaseRequest, Request,
+    ReservationId, Reserved, Retention, RunId, Silent, TakeOver, TtlSeconds, Turn,
 };
 
 const START_SECONDS: i64 = 1_800_000_000;
@@ -379,6 +379,162 @@ fn a_store_that_shrinks_and_grows_keeps_all_in_sight() {
     }
     site.is_denied("a.py");
     site.serves();
+}
+
+/// Takes its turn while an index is made, between the reading of the records and the store's lock.
+struct Meanwhile<F>(F);
+
+impl<F> std::fmt::Debug for Meanwhile<F> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Meanwhile")
+    }
+}
+
+impl<F: Fn(&str) + Send + Sync> Progress for Meanwhile<F> {
+    fn begin(&self, total: Option<u64>, what: &'static str) {
+        (self.0)(&format!("begin {what} {total:?}"));
+    }
+
+    fn advance(&self, steps: u64) {
+        (self.0)(&format!("advance {steps}"));
+    }
+
+    fn end(&self) {
+        (self.0)("end");
+    }
+}
+
+impl Site {
+    /// Another process: it makes its index in a draft, and does something whenever it tells how far it is.
+    fn drafting(&self, meanwhile: impl Fn(&str) + Send + Sync + 'static) -> FileEngine<Arc<ManualClock>> {
+        self.another().unread_max(0).telling(Box::new(Meanwhile(meanwhile)))
+    }
+
+    fn another(&self) -> FileEngine<Arc<ManualClock>> {
+        FileEngine::new(self.engine.path(), Arc::clone(&self.clock))
+    }
+
+    fn without_index(&self) {
+        fs::remove_dir_all(self.path("index")).unwrap();
+    }
+
+    fn names_of_index(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.path("index")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+}
+
+#[test]
+fn an_index_is_made_in_a_draft_and_tells_how_far_it_is() {
+    let site = Site::crowded();
+    site.without_index();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let teller = Arc::clone(&told);
+    let engine = site.drafting(move |what| teller.lock().unwrap().push(what.to_owned()));
+    assert!(matches!(engine.grant(&request("rival", "crowd/7.py")).unwrap(), Reserved::Denied { .. }));
+    let begun = format!("begin indexing Some({MANY})");
+    let expected = ["begin waiting for the index None", &begun, &format!("advance {MANY}"), "end"];
+    assert_eq!(*told.lock().unwrap(), expected);
+    assert_eq!(site.names_of_index().iter().filter(|name| !name.ends_with("-journal")).count(), 1);
+    site.serves();
+
+    // With an index, nobody is told of anything.
+    assert!(matches!(engine.grant(&request("rival", "crowd/7.py")).unwrap(), Reserved::Denied { .. }));
+    assert_eq!(told.lock().unwrap().len(), expected.len());
+}
+
+#[test]
+fn what_happens_while_a_draft_is_made_is_in_the_index() {
+    let site = Site::crowded();
+    let (alice, bob) = (site.hold("alice", "a.py"), site.hold("bob", "b.py"));
+    site.without_index();
+    // What runs beside it has no index: it would wait for the draft.
+    let other = site.another().index_above(usize::MAX);
+    let first = Mutex::new(true);
+    let engine = site.drafting(move |what| {
+        if what.starts_with("advance") && std::mem::take(&mut *first.lock().unwrap()) {
+            // All records are read by now.
+            assert!(matches!(other.grant(&request("carol", "c.py")).unwrap(), Reserved::Granted(_)));
+            for (run, id) in [("alice", alice), ("bob", bob)] {
+                let run = RunId::new(run).unwrap();
+                let request = ReleaseRequest { reservations: vec![id], run, reason: None, force: false };
+                other.release(&request).unwrap();
+            }
+            assert!(matches!(other.grant(&request("dave", "a.py")).unwrap(), Reserved::Granted(_)));
+            // Archived: neither the record nor its tombstone is there any more.
+            let retention = Retention { at_most: Some(1), ..Retention::older_than(0) };
+            assert_eq!(other.collect(&retention, &Silent).unwrap().archived, 1);
+        }
+    });
+    assert!(matches!(engine.grant(&request("rival", "crowd/7.py")).unwrap(), Reserved::Denied { .. }));
+    site.must_have_an_index();
+    assert_eq!(site.found("c.py"), ["carol"]);
+    assert_eq!(site.found("a.py"), ["dave"]);
+    assert!(site.found("b.py").is_empty());
+    for held in ["c.py", "a.py", "crowd/3.py"] {
+        site.is_denied(held);
+    }
+    site.serves();
+}
+
+#[test]
+fn of_two_who_make_an_index_one_result_is_used() {
+    let site = Site::crowded();
+    site.without_index();
+    // Somebody else makes one under the lock, as one does who was not let at the draft for too long.
+    let other = site.another();
+    let engine = site.drafting(move |what| {
+        if what.starts_with("advance") {
+            assert!(matches!(
+                other.grant(&request("carol", "c.py")),
+                Ok(Reserved::Granted(_) | Reserved::Denied { .. })
+            ));
+        }
+    });
+    assert!(matches!(engine.grant(&request("rival", "c.py")).unwrap(), Reserved::Denied { .. }));
+    assert!(site.names_of_index().iter().all(|name| !name.ends_with("-new")), "{:?}", site.names_of_index());
+    site.is_denied("c.py");
+    site.serves();
+}
+
+#[test]
+fn what_a_killed_process_left_of_a_draft_harms_nobody() {
+    for content in ["", "half of a database", "SQLite format 3\0"] {
+        let site = Site::crowded();
+        let draft = PathBuf::from(format!("{}-new", site.index().display()));
+        fs::remove_file(site.index()).unwrap();
+        fs::write(&draft, content).unwrap();
+        let engine = site.drafting(|_| {});
+        assert!(matches!(engine.grant(&request("rival", "crowd/7.py")).unwrap(), Reserved::Denied { .. }));
+        assert!(!draft.exists());
+        site.serves();
+
+        // Killed between moving it into its place and looking at what came since: it has no marks.
+        let reservations = fs::File::open(site.path("reservations")).unwrap();
+        let now = std::time::SystemTime::now();
+        site.another().index_above(usize::MAX).grant(&request("erin", "e.py")).unwrap();
+        reservations.set_modified(now).unwrap();
+        site.is_denied("e.py");
+    }
+}
+
+#[test]
+fn a_draft_in_whose_place_something_else_stands_is_done_without() {
+    let site = Site::crowded();
+    let draft = PathBuf::from(format!("{}-new", site.index().display()));
+    let plant: [fn(&Path); 3] = [
+        |path| fs::create_dir(path).unwrap(),
+        |path| symlink("/nowhere/at/all", path).unwrap(),
+        |path| symlink("/dev/null", path).unwrap(),
+    ];
+    for plant in plant {
+        site.without_index();
+        fs::create_dir(site.path("index")).unwrap();
+        plant(&draft);
+        let engine = site.drafting(|_| {});
+        assert!(matches!(engine.grant(&request("rival", "crowd/7.py")).unwrap(), Reserved::Denied { .. }));
+        site.serves();
+    }
 }
 
 /// Everything that was ever granted, live and archived.

@@ -184,7 +184,7 @@ pub(crate) fn moment(
 ) -> Result<Option<Timestamp>, CommandError> {
     let Some(text) = text else { return Ok(None) };
     let bad = |why: String| CommandError::new(Kind::BadArgs, format!("{flag}: {why}"));
-    let read = text.to_str().ok_or_else(|| bad(clock::MomentError.to_string()))?;
+    let read = text.to_str().ok_or_else(|| bad(clock::MomentError::NotATime.to_string()))?;
     Timestamp::of_moment(read, now).map(Some).map_err(|error| bad(error.to_string()))
 }
 
@@ -193,9 +193,11 @@ fn limit(Count(limit): Count) -> Result<usize, CommandError> {
     if (1..=LIMIT_MAX).contains(&limit) {
         return Ok(usize::try_from(limit).unwrap_or_default());
     }
-    let message = format!(
-        "--limit must be from 1 to {LIMIT_MAX}: narrow the span with --since and --until, \
-         or read the lines of .muse/coordination/archive/"
-    );
+    let what = if limit < 1 {
+        "leave it out for the newest 100"
+    } else {
+        "narrow the span with --since and --until, or read the lines of .muse/coordination/archive/"
+    };
+    let message = format!("--limit is how many to show, from 1 to {LIMIT_MAX}: {what}");
     Err(CommandError::new(Kind::BadArgs, message))
 }

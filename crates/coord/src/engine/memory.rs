@@ -318,6 +318,10 @@ impl<C: Clock> Engine for MemoryEngine<C> {
         Ok(Listing { leases, ..Listing::default() })
     }
 
+    fn newest(&self, _: usize, _: &dyn Fn(&Lease) -> bool) -> Result<Listing, EngineError> {
+        self.history()
+    }
+
     fn collect(&self, retention: &Retention, _: &dyn Progress) -> Result<Collected, EngineError> {
         let mut contents = self.contents();
         let now = self.clock.now();

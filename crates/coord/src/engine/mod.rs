@@ -144,6 +144,14 @@ pub trait Engine {
     /// As [`Engine::live`].
     fn history(&self) -> Result<Listing, EngineError>;
 
+    /// At least those of [`Engine::history`] that are the `count` newest by token among those that `wanted` says yes to:
+    /// an engine that can tell them without reading all does so. Of what is damaged, at least what it met.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::live`].
+    fn newest(&self, count: usize, wanted: &dyn Fn(&Lease) -> bool) -> Result<Listing, EngineError>;
+
     /// Moves what has been over for long enough into the archive, in steps of at most
     /// [`BATCH_MAX`](crate::archive::BATCH_MAX), sorted by token; others are served in between.
     ///

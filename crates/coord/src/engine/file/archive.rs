@@ -37,7 +37,7 @@ pub(super) struct Archive {
     folder: Folder,
     /// The files, the newest last: every line in one of them was appended after every line in those before it.
     names: Vec<String>,
-    /// What else stands in the folder.
+    /// What stands in the place of one.
     misplaced: Vec<EngineError>,
 }
 
@@ -285,10 +285,7 @@ impl Archive {
         let mut misplaced = Vec::new();
         folder.for_each_entry(|name, file_type| {
             if !is_month(name) {
-                misplaced.push(EngineError::Misplaced {
-                    path: folder.path_of(name),
-                    detail: "its name is not that of an archive file, such as 2026-11.jsonl: it does not belong here",
-                });
+                // Somebody's copy, or what a tool left: in nobody's way, and `fsck` tells it.
             } else if file_type == FileType::RegularFile {
                 names.push(name.to_owned());
             } else {
@@ -406,12 +403,13 @@ const MONTH_CHARACTERS: usize = 7;
 
 /// Whether this is the name of an archive file.
 pub(super) fn is_month(name: &str) -> bool {
-    name.strip_suffix(SUFFIX).is_some_and(|month| {
-        month.len() == MONTH_CHARACTERS
-            && month.bytes().enumerate().all(|(position, byte)| match position {
-                4 => byte == b'-',
-                _ => byte.is_ascii_digit(),
-            })
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    name.strip_suffix(SUFFIX).and_then(|month| month.split_once('-')).is_some_and(|(year, month)| {
+        year.len() == 4
+            && is_number(year)
+            && month.len() == 2
+            && ("01"..="12").contains(&month)
+            && is_number(month)
     })
 }
 
@@ -454,7 +452,8 @@ impl Newest {
                 None => Err(RecordError::Malformed(serde_json::Error::custom("it is too long"))),
                 Some(range) => {
                     let line = reader.line(range);
-                    if !wanted(line) {
+                    // A blank line holds nothing that could be missed.
+                    if line.trim_ascii().is_empty() || !wanted(line) {
                         continue;
                     }
                     Archived::from_line(line)

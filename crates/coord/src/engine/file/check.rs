@@ -384,6 +384,7 @@ impl<C: Clock> FileEngine<C> {
         };
 
         let survey = survey::survey(self, &root, &store, progress)?;
+        progress.end();
         checked.counts = survey.counts;
         let view = View { store: Some(&store), survey: Some(&survey), ..View::of_base(self, &root) };
         // The order is that of their dependence: a token has to be above those of the records that stay, and an index

@@ -13,6 +13,7 @@
 //! boot, and what lies there of an earlier one is removed unread. `docs/design/index.md` has the argument and the
 //! figures.
 
+mod draft;
 mod tables;
 
 use std::cell::RefCell;
@@ -22,11 +23,13 @@ use std::path::PathBuf;
 use rusqlite::ErrorCode;
 use rustix::fs::FileType;
 
+use self::draft::{DRAFT_SUFFIX, have_ended, stand};
+pub(super) use self::draft::{UNREAD_MAX, locked, remake};
 pub(super) use self::tables::{Access, above};
 use self::tables::{Entry, Known, Look, Tables};
 use super::archive::move_batch;
 use super::layout::{Folder, FolderMark, Store, Watched};
-use super::lock::StoreLock;
+use super::lock::{DraftLock, StoreLock};
 use super::{publish, read_each, standing};
 use crate::address::Address;
 use crate::archive::{BATCH_MAX, Retention};
@@ -54,6 +57,10 @@ const LOOKS_MAX: usize = 3;
 /// step takes five syncs however many there are, and this way one `reserve` in many pays for them.
 const TIDIED: usize = BATCH_MAX;
 
+/// How many records are read at once, the newest first, until enough of them are wanted, at most: at first as many as
+/// are asked for, then twice as many each time.
+const NEWEST_AT_ONCE_MAX: usize = 65_536;
+
 /// The folder of the index, below the store's.
 pub(super) const FOLDER: &str = "index";
 /// What the name of the database ends with; before it stands the boot's id.
@@ -78,6 +85,8 @@ enum Fault {
     Index,
     /// Somebody goes on changing the folders: it is done without.
     Restless,
+    /// Too many records are to be read for it.
+    Unbuilt,
 }
 
 impl From<EngineError> for Fault {
@@ -92,32 +101,42 @@ impl From<rusqlite::Error> for Fault {
     }
 }
 
-impl<'s> Index<'s> {
-    /// Opens the index and brings it up to date. `None` where there can be no index: then all records are to be read.
-    ///
-    /// # Errors
-    ///
-    /// When a record that the index does not know yet cannot be read, or something that is no record stands
-    /// among them: nothing may be granted then.
-    pub(super) fn to_write(
-        store: &'s Store,
-        lock: &StoreLock,
-        now: Timestamp,
-    ) -> Result<Option<Index<'s>>, EngineError> {
-        let Some(path) = prepare_folder(store) else { return Ok(None) };
-        for is_last in [false, true] {
-            match Index::up_to_date(store, &path, now) {
-                Ok(index) => return Ok(Some(index)),
-                Err(Fault::Store(error)) => return Err(error),
-                Err(Fault::Restless) => return Ok(None),
-                // Not a database, damaged, of another format, on a full disk: once more from nothing.
-                Err(Fault::Index) if is_last => return Ok(None),
-                Err(Fault::Index) => discard(store, lock),
-            }
-        }
-        Ok(None)
-    }
+/// What came of an attempt to bring the index up to date.
+enum Opened<'s> {
+    /// It is; `None` where there can be no index: then all records are to be read.
+    Answered(Option<Index<'s>>),
+    /// So many records are to be read for it that it should not be done under the store's lock.
+    Unbuilt,
+}
 
+/// Opens the index and brings it up to date, unless more than `unread_max` records are to be read for that.
+///
+/// # Errors
+///
+/// When a record that the index does not know yet cannot be read, or something that is no record stands among them:
+/// nothing may be granted then.
+fn open_to_write<'s>(
+    store: &'s Store,
+    lock: &StoreLock,
+    now: Timestamp,
+    unread_max: usize,
+) -> Result<Opened<'s>, EngineError> {
+    let Some(path) = prepare_folder(store) else { return Ok(Opened::Answered(None)) };
+    for is_last in [false, true] {
+        match Index::up_to_date(store, &path, now, unread_max) {
+            Ok(index) => return Ok(Opened::Answered(Some(index))),
+            Err(Fault::Store(error)) => return Err(error),
+            Err(Fault::Restless) => return Ok(Opened::Answered(None)),
+            Err(Fault::Unbuilt) => return Ok(Opened::Unbuilt),
+            // Not a database, damaged, of another format, on a full disk: once more from nothing.
+            Err(Fault::Index) if is_last => {}
+            Err(Fault::Index) => discard(store, lock),
+        }
+    }
+    Ok(Opened::Answered(None))
+}
+
+impl<'s> Index<'s> {
     /// Opens the index as it is. `None` where there is none.
     pub(super) fn as_it_is(store: &'s Store, access: Access) -> Option<Index<'s>> {
         let path = database(store)?;
@@ -130,17 +149,22 @@ impl<'s> Index<'s> {
         Ok(Index { store, tables, marks, phantoms: RefCell::default() })
     }
 
-    fn up_to_date(store: &'s Store, path: &std::path::Path, now: Timestamp) -> Result<Index<'s>, Fault> {
+    fn up_to_date(
+        store: &'s Store,
+        path: &std::path::Path,
+        now: Timestamp,
+        unread_max: usize,
+    ) -> Result<Index<'s>, Fault> {
         let mut index = Index::of(store, Tables::open_or_make(path)?)?;
         if !index.is_marked()? {
-            index.look_until_quiet(now)?;
+            index.look_until_quiet(now, unread_max)?;
         }
         Ok(index)
     }
 
-    fn look_until_quiet(&mut self, now: Timestamp) -> Result<(), Fault> {
+    fn look_until_quiet(&mut self, now: Timestamp, unread_max: usize) -> Result<(), Fault> {
         for _ in 0..LOOKS_MAX {
-            self.look(now)?;
+            self.look(now, unread_max)?;
             if self.is_marked()? {
                 return Ok(());
             }
@@ -152,12 +176,12 @@ impl<'s> Index<'s> {
     ///
     /// # Errors
     ///
-    /// As [`Index::to_write`].
+    /// As [`locked`].
     pub(super) fn look_again(&mut self, now: Timestamp) -> Result<bool, EngineError> {
-        match self.look_until_quiet(now) {
+        match self.look_until_quiet(now, usize::MAX) {
             Ok(()) => Ok(true),
             Err(Fault::Store(error)) => Err(error),
-            Err(Fault::Index | Fault::Restless) => Ok(false),
+            Err(Fault::Index | Fault::Restless | Fault::Unbuilt) => Ok(false),
         }
     }
 
@@ -186,8 +210,8 @@ impl<'s> Index<'s> {
         !(0..interval).contains(&since)
     }
 
-    /// Looks at all names, reads the records that are not known yet, and marks the folders.
-    fn look(&mut self, now: Timestamp) -> Result<(), Fault> {
+    /// Looks at all names, reads the records that are not known yet, `unread_max` at most, and marks the folders.
+    fn look(&mut self, now: Timestamp, unread_max: usize) -> Result<(), Fault> {
         // Until this look has come to its end, no folder may carry a mark that the tables remember.
         let remembered: Vec<i64> = self.marks.drain().map(|(_, mark)| mark.modified).collect();
         let fresh = (past(now)..).step_by(MARK_STEP).find(|modified| !remembered.contains(modified));
@@ -200,46 +224,31 @@ impl<'s> Index<'s> {
             // Where the folder is another user's it cannot be marked: it is looked at by each call, for itself.
             self.marks.insert(watched, folder.mark()?);
         }
-        let present = ids(&self.store.reservations)?;
-        let released = ids(&self.store.releases)?;
-        let superseded = ids(&self.store.superseded)?;
-        let has_ended = |id: &ReservationId| released.contains(id) || superseded.contains(id);
-
-        let known: HashMap<ReservationId, Known> =
-            self.tables.known()?.into_iter().map(|known| (known.id, known)).collect();
-        let gone: Vec<ReservationId> = known.keys().filter(|id| !present.contains(id)).copied().collect();
-        let ended: Vec<ReservationId> = present
-            .iter()
-            .filter(|id| has_ended(id) && known.get(id).is_none_or(|known| !known.has_ended))
-            .copied()
-            .collect();
-        let unread: Vec<ReservationId> = present
-            .iter()
-            .filter(|id| !has_ended(id) && known.get(id).is_none_or(|known| known.has_ended))
-            .copied()
-            .collect();
-        let mut standing = Vec::with_capacity(unread.len());
-        for read in read_each(&unread, |id| self.store.reservation(id)) {
+        let difference = Difference::of(self.store, &self.tables)?;
+        if difference.to_be_read() > unread_max {
+            return Err(Fault::Unbuilt);
+        }
+        let mut standing = Vec::with_capacity(difference.unread.len());
+        for read in read_each(&difference.unread, |id| self.store.reservation(id)) {
             standing.extend(read?);
         }
-        // Neighbours in the tables are written one after the other.
-        standing.sort_by(|one, other| one.addresses.cmp(&other.addresses));
+        // One that has ended is in nobody's way, whatever it says.
+        let token = |id| (id, self.store.reservation(id).ok().flatten().map(|its| its.token));
+        let ended = read_each(&difference.unread_ended, token);
 
         self.tables.change(|tables| {
-            for &id in &gone {
+            for &id in &difference.gone {
                 tables.forget(id)?;
             }
-            if !gone.is_empty() {
+            if !difference.gone.is_empty() {
                 tables.remove_unknown()?;
             }
-            for &id in &ended {
-                tables.know(Known { id, has_ended: true, due: now })?;
+            for &id in &difference.ended {
+                tables.know(Known { id, token: None, has_ended: true, due: now })?;
             }
-            for reservation in &standing {
-                tables.add(reservation)?;
-                tables.know(due(reservation))?;
-            }
-            let records = u32::try_from(present.len()).unwrap_or(u32::MAX);
+            have_ended(tables, &ended, now)?;
+            stand(tables, standing)?;
+            let records = u32::try_from(difference.present).unwrap_or(u32::MAX);
             tables.complete(&durable, Look { at: now, records })
         })?;
         Ok(())
@@ -268,6 +277,34 @@ impl<'s> Index<'s> {
         Some(leases)
     }
 
+    /// Of all records that are there, the `count` newest by token that are `wanted`, and all that are newer than the
+    /// last of them; all, if there are not so many. `None` when the index cannot be read.
+    pub(super) fn newest(
+        &self,
+        count: usize,
+        wanted: &dyn Fn(&Lease) -> bool,
+    ) -> Option<Vec<Result<Lease, EngineError>>> {
+        let read = |ids: &[ReservationId]| {
+            read_each(ids, |id| super::find(self.store, id)).into_iter().filter_map(Result::transpose)
+        };
+        let mut leases: Vec<Result<Lease, EngineError>> = read(&self.tables.without_token().ok()?).collect();
+        let (mut found, mut below, mut part) = (0, None, count.clamp(1, NEWEST_AT_ONCE_MAX));
+        loop {
+            let newest = self.tables.newest(below, part).ok()?;
+            let Some((_, last)) = newest.last() else { return Some(leases) };
+            let ids: Vec<ReservationId> = newest.iter().map(|(id, _)| *id).collect();
+            for lease in read(&ids) {
+                found += usize::from(lease.as_ref().is_ok_and(wanted));
+                leases.push(lease);
+            }
+            if found >= count {
+                return Some(leases);
+            }
+            below = Some(*last);
+            part = (2 * part).min(NEWEST_AT_ONCE_MAX);
+        }
+    }
+
     /// Makes the entries of a reservation that is about to be published, and puts off the archiving of those that
     /// it ends. `false` when that failed: then the folders must not be marked any more.
     pub(super) fn enter(&self, reservation: &Reservation, ends: &[ReservationId], now: Timestamp) -> bool {
@@ -275,12 +312,13 @@ impl<'s> Index<'s> {
         let changed = self.tables.change(|tables| {
             for entry in &phantoms {
                 tables.remove_entry(entry)?;
-                // The next look tells whether its record is there.
-                tables.forget(entry.id)?;
+                // The next look tells whether its record is there, and reads it if it stands again.
+                tables.end(entry.id)?;
             }
             for &id in ends {
                 tables.know(Known {
                     id,
+                    token: None,
                     has_ended: false,
                     due: now.plus_seconds(Retention::OLDER_THAN_DEFAULT),
                 })?;
@@ -297,7 +335,7 @@ impl<'s> Index<'s> {
             for reservation in released {
                 tables.remove(reservation)?;
                 let due = now.plus_seconds(Retention::OLDER_THAN_DEFAULT);
-                tables.know(Known { id: reservation.reservation_id, has_ended: true, due })?;
+                tables.know(Known { has_ended: true, due, ..self::due(reservation) })?;
             }
             Ok(())
         });
@@ -399,7 +437,8 @@ pub(super) enum Health {
 /// Compares the index with `reservations`, which were read before it and stood then.
 pub(super) fn health(store: &Store, reservations: &[Reservation]) -> Result<Health, EngineError> {
     let Some(path) = database(store) else { return Ok(Health::Impossible) };
-    let names = file_names(store)?;
+    let mut names = file_names(store)?;
+    names.retain(|(name, file_type)| !(is_draft(name) && *file_type == FileType::RegularFile));
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     if !names.iter().any(|(its, _)| *its == name) {
         return Ok(if names.is_empty() { Health::Missing } else { Health::Old });
@@ -466,8 +505,20 @@ pub(super) fn current_name(store: &Store) -> Option<String> {
 
 /// Whether a file of this name is a database of some boot, or lies beside one.
 pub(super) fn is_index_file(name: &str) -> bool {
-    let boot = name.strip_suffix("-journal").unwrap_or(name).strip_suffix(SUFFIX);
+    let database = name.strip_suffix("-journal").or_else(|| name.strip_suffix(DRAFT_SUFFIX)).unwrap_or(name);
+    let boot = database.strip_suffix(SUFFIX);
     boot.is_some_and(|boot| boot.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
+}
+
+/// Whether a file of this name is a database that is being made, or was.
+pub(super) fn is_draft(name: &str) -> bool {
+    is_index_file(name) && name.ends_with(DRAFT_SUFFIX)
+}
+
+/// Whether somebody is making the database of this name now.
+pub(super) fn is_being_made(store: &Store, name: &str) -> Result<bool, EngineError> {
+    let Some(folder) = store.root.below(FOLDER)? else { return Ok(false) };
+    Ok(!DraftLock::is_free(&folder, name)?)
 }
 
 /// What stands in the folder of the index.
@@ -481,10 +532,58 @@ pub(super) fn file_names(store: &Store) -> Result<Vec<(String, FileType)>, Engin
     Ok(names)
 }
 
+/// What tables do not say yet of the records that are there.
+struct Difference {
+    /// How many records there are.
+    present: usize,
+    /// Known, and not there any more.
+    gone: Vec<ReservationId>,
+    /// Known to have stood, and ended since.
+    ended: Vec<ReservationId>,
+    /// Not known, and ended.
+    unread_ended: Vec<ReservationId>,
+    /// Standing, and not known to stand.
+    unread: Vec<ReservationId>,
+}
+
+impl Difference {
+    fn of(store: &Store, tables: &Tables) -> Result<Difference, Fault> {
+        // The records first: what is made after this is not missed by a look at what lies beside it.
+        let present = ids(&store.reservations)?;
+        let released = ids(&store.releases)?;
+        let superseded = ids(&store.superseded)?;
+        let known: HashMap<ReservationId, bool> =
+            tables.known()?.into_iter().map(|known| (known.id, known.has_ended)).collect();
+        let gone = known.keys().filter(|id| !present.contains(id)).copied().collect();
+        let mut difference = Difference {
+            present: present.len(),
+            gone,
+            ended: Vec::new(),
+            unread_ended: Vec::new(),
+            unread: Vec::new(),
+        };
+        for id in present {
+            let has_ended = released.contains(&id) || superseded.contains(&id);
+            match (has_ended, known.get(&id)) {
+                (true, Some(true)) | (false, Some(false)) => {}
+                (true, Some(false)) => difference.ended.push(id),
+                (true, None) => difference.unread_ended.push(id),
+                (false, _) => difference.unread.push(id),
+            }
+        }
+        Ok(difference)
+    }
+
+    const fn to_be_read(&self) -> usize {
+        self.unread.len() + self.unread_ended.len()
+    }
+}
+
 /// What is known of a reservation that stands.
 fn due(reservation: &Reservation) -> Known {
     Known {
         id: reservation.reservation_id,
+        token: Some(reservation.token),
         has_ended: false,
         due: reservation.expires_at.plus_seconds(Retention::OLDER_THAN_DEFAULT),
     }
@@ -533,23 +632,26 @@ fn prepare_folder(store: &Store) -> Option<PathBuf> {
     let folder = store.root.make_below(FOLDER).ok()?;
     let name = path.file_name()?.to_str()?;
     if !folder.holds(name).ok()? {
-        remove_all(&folder);
+        remove_all(&folder, &format!("{name}{DRAFT_SUFFIX}"));
     }
     Some(path)
 }
 
 /// Removes an index that cannot be used. The lock makes sure that nobody is writing it.
 fn discard(store: &Store, _: &StoreLock) {
-    if let Ok(folder) = store.root.make_below(FOLDER) {
-        remove_all(&folder);
+    if let (Ok(folder), Some(name)) = (store.root.make_below(FOLDER), current_name(store)) {
+        remove_all(&folder, &format!("{name}{DRAFT_SUFFIX}"));
     }
 }
 
+/// Removes all but the draft, which somebody may be writing without the store's lock.
+///
 /// The databases first: a journal without its database means nothing, a database without the journal that would undo
 /// half a change is damaged unseen. What cannot be removed is told by whoever opens it.
-fn remove_all(folder: &Folder) {
+fn remove_all(folder: &Folder, draft: &str) {
     let mut names = Vec::new();
     folder.for_each_entry(|name, _| names.push(name.to_owned())).unwrap_or_default();
+    names.retain(|name| name != draft);
     names.sort_by_key(|name| !name.ends_with(SUFFIX));
     for name in names {
         publish::remove(folder, &name).unwrap_or_default();

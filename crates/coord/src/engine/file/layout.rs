@@ -408,6 +408,12 @@ impl Folder {
         Ok(FolderMark::of(&stat))
     }
 
+    /// Which file has this name, and when it was changed last; `None` where that cannot be told.
+    pub(super) fn mark_of(&self, name: &str) -> Option<FolderMark> {
+        let stat = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        Some(FolderMark::of(&stat))
+    }
+
     /// Says that this folder was changed last at `modified`, in nanoseconds since 1970. `None` if that cannot be
     /// said, as where it is another user's, or on a file system that does not keep it.
     pub(super) fn set_mark(&self, modified: i64) -> Option<FolderMark> {

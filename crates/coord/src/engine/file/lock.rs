@@ -81,6 +81,55 @@ impl StoreLock {
     }
 }
 
+/// The exclusive lock of a file that is written for long, outside the store's lock.
+#[derive(Debug)]
+#[must_use = "the lock ends when this is dropped"]
+pub(super) struct DraftLock {
+    file: File,
+    /// Whether the file is empty, as one that was made for this.
+    pub(super) is_new: bool,
+}
+
+impl DraftLock {
+    /// Waits for the lock of `name` in `folder`, which is made if it is not there, `wait` at most. `None` if somebody
+    /// else held it for all the time.
+    pub(super) fn acquire(
+        folder: &Folder,
+        name: &str,
+        wait: Duration,
+    ) -> Result<Option<DraftLock>, EngineError> {
+        let waiting = Stopwatch::start();
+        loop {
+            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+            let fd = rustix::fs::openat(folder.fd(), name, flags, Mode::from_raw_mode(FILE_MODE));
+            let file = File::from(fd.map_err(|errno| folder.unwritable(name, "open", errno))?);
+            let stat = rustix::fs::fstat(&file).map_err(|errno| folder.unreadable(name, errno))?;
+            if !lock(folder, name, &file, &waiting, wait)? {
+                return Ok(None);
+            }
+            if still_named(folder, name, &stat)? {
+                let length = file.metadata().map_err(|source| folder.unreadable(name, source))?.len();
+                return Ok(Some(DraftLock { file, is_new: length == 0 }));
+            }
+            if waiting.elapsed() >= wait {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Whether `name` in `folder` still leads to the locked file.
+    pub(super) fn is_of(&self, folder: &Folder, name: &str) -> Result<bool, EngineError> {
+        let stat = rustix::fs::fstat(&self.file).map_err(|errno| folder.unreadable(name, errno))?;
+        still_named(folder, name, &stat)
+    }
+
+    /// Whether nobody holds the lock of `name`, which is not made if it is not there.
+    pub(super) fn is_free(folder: &Folder, name: &str) -> Result<bool, EngineError> {
+        let Some(open) = folder.open_file(name)? else { return Ok(true) };
+        lock(folder, name, &open.file, &Stopwatch::start(), Duration::ZERO)
+    }
+}
+
 /// Waits for as long as somebody who wants the store's lock may pause between two attempts: whoever takes it again and
 /// again would keep everybody out otherwise.
 #[expect(clippy::disallowed_methods, reason = "this module is the one caller, and it is one pause")]

@@ -28,7 +28,7 @@ use crate::engine::{
 };
 use crate::id::{ReservationId, RunId, TicketNumber};
 use crate::lease::{Lease, Mark};
-use crate::progress::Progress;
+use crate::progress::{Progress, Silent};
 use crate::queue::{Queue, Ticket, deadlock, position};
 use crate::record::{Companion, Heartbeat, Mode, Release, Reservation, Supersession, to_file_bytes};
 
@@ -61,6 +61,8 @@ pub struct FileEngine<C> {
     clock: C,
     safeguards: Safeguards,
     index_above: usize,
+    unread_max: usize,
+    progress: Box<dyn Progress>,
 }
 
 impl<C: Clock> FileEngine<C> {
@@ -71,7 +73,14 @@ impl<C: Clock> FileEngine<C> {
 
     /// An engine with the given protections: all of them, outside the tests that take one out.
     pub fn with_safeguards(path: impl Into<PathBuf>, clock: C, safeguards: Safeguards) -> FileEngine<C> {
-        FileEngine { path: path.into(), clock, safeguards, index_above: index::FEW }
+        FileEngine {
+            path: path.into(),
+            clock,
+            safeguards,
+            index_above: index::FEW,
+            unread_max: index::UNREAD_MAX,
+            progress: Box::new(Silent),
+        }
     }
 
     /// The same engine with an index above so many records, in place of 64: below, all records are read. Answers do
@@ -79,6 +88,20 @@ impl<C: Clock> FileEngine<C> {
     #[must_use = "this returns the engine"]
     pub fn index_above(self, records: usize) -> FileEngine<C> {
         FileEngine { index_above: records, ..self }
+    }
+
+    /// The same engine, which reads so many records for the index under the store's lock, in place of 4,096, and more
+    /// than that beforehand. Answers do not depend on it.
+    #[must_use = "this returns the engine"]
+    pub fn unread_max(self, records: usize) -> FileEngine<C> {
+        FileEngine { unread_max: records, ..self }
+    }
+
+    /// The same engine, which tells `progress` how far a call is that reads very many records, such as the one that
+    /// makes the index.
+    #[must_use = "this returns the engine"]
+    pub fn telling(self, progress: Box<dyn Progress>) -> FileEngine<C> {
+        FileEngine { progress, ..self }
     }
 
     /// Where the store is.
@@ -115,20 +138,6 @@ impl<C: Clock> FileEngine<C> {
 
     fn open(&self) -> Result<Option<Store>, EngineError> {
         Store::open(&self.path, self.safeguards)
-    }
-
-    /// The index of a store with many records, brought up to date.
-    fn index_to_write<'s>(
-        &self,
-        store: &'s Store,
-        lock: &StoreLock,
-        now: Timestamp,
-    ) -> Result<Option<Index<'s>>, EngineError> {
-        if store.reservations.has_more_than(self.index_above)? {
-            Index::to_write(store, lock, now)
-        } else {
-            Ok(None)
-        }
     }
 
     /// The index of a store with many records, as it is.
@@ -186,11 +195,9 @@ impl<C: Clock> FileEngine<C> {
         denied: impl FnOnce(Denial<'_>) -> Result<A, EngineError>,
     ) -> Result<A, EngineError> {
         let store = self.open_or_make()?;
-        let lock = StoreLock::acquire(&store.root)?;
-        let mut now = self.clock.now();
-        sweep(&store, now)?;
+        let (lock, mut now, mut index) =
+            index::locked(&store, self.index_above, self.unread_max, &self.clock, &*self.progress)?;
         let ahead = tickets_ahead(&store, request, ticket, now)?;
-        let mut index = self.index_to_write(&store, &lock, now)?;
         let mut candidates = candidates(&store, &mut index, &request.addresses)?;
         // A denial needs no look: what denies it is there.
         if let Some(used) = &mut index
@@ -432,7 +439,7 @@ impl<C: Clock> Engine for FileEngine<C> {
 
     fn live(&self) -> Result<Listing, EngineError> {
         match self.open()? {
-            Some(store) => live(&store),
+            Some(store) => live(&store, &*self.progress),
             None => Ok(Listing::default()),
         }
     }
@@ -447,7 +454,7 @@ impl<C: Clock> Engine for FileEngine<C> {
                 return Ok(Listing::of(leases));
             }
         }
-        live(&store)
+        live(&store, &*self.progress)
     }
 
     fn history(&self) -> Result<Listing, EngineError> {
@@ -460,7 +467,7 @@ impl<C: Clock> Engine for FileEngine<C> {
             let reservation = if found.is_err() { store.reservation(id).ok().flatten() } else { None };
             (found, reservation)
         };
-        for (found, reservation) in read_each(&names, read) {
+        for (found, reservation) in read_each_telling(&names, read, &*self.progress) {
             match found {
                 Ok(lease) => leases.extend(lease),
                 Err(error) => damaged.push(error),
@@ -469,6 +476,18 @@ impl<C: Clock> Engine for FileEngine<C> {
         }
         damaged.sort_by_key(ToString::to_string);
         Ok(Listing { leases, damaged, unsure })
+    }
+
+    fn newest(&self, count: usize, wanted: &dyn Fn(&Lease) -> bool) -> Result<Listing, EngineError> {
+        let Some(store) = self.open()? else { return Ok(Listing::default()) };
+        for _ in 0..READINGS_MAX {
+            let Some(index) = self.index_as_it_is(&store, Access::Read)? else { break };
+            let read = index.newest(count, wanted);
+            if let (Some(leases), true) = (read, index.is_marked()?) {
+                return Ok(Listing::of(leases));
+            }
+        }
+        self.history()
     }
 
     fn collect(&self, retention: &Retention, progress: &dyn Progress) -> Result<Collected, EngineError> {
@@ -538,7 +557,7 @@ fn standing(store: &Store, id: ReservationId) -> Result<Option<Lease>, EngineErr
 }
 
 /// Everything that is neither released nor superseded, and all that cannot be read.
-fn live(store: &Store) -> Result<Listing, EngineError> {
+fn live(store: &Store, progress: &dyn Progress) -> Result<Listing, EngineError> {
     // The reservations first: one that is made after this is not missed by a look at its companions.
     let (names, mut damaged) = store.reservations.names()?;
     let mut companions = |folder: &Folder| -> Result<HashSet<ReservationId>, EngineError> {
@@ -558,7 +577,8 @@ fn live(store: &Store) -> Result<Listing, EngineError> {
         let Some(reservation) = store.reservation(id)? else { return Ok(None) };
         Ok(Some(Lease { heartbeat: heartbeat(store, id)?, ..Lease::fresh(reservation) }))
     };
-    let mut listing = Listing::of(read_each(&standing, read).into_iter().filter_map(Result::transpose));
+    let mut listing =
+        Listing::of(read_each_telling(&standing, read, progress).into_iter().filter_map(Result::transpose));
     listing.damaged.extend(damaged);
     listing.damaged.sort_by_key(ToString::to_string);
     Ok(listing)
@@ -572,6 +592,29 @@ const RECORDS_PER_THREAD: usize = 256;
 
 /// More threads than this wait for each other: opening files of one folder is not quite parallel.
 const THREADS_MAX: usize = 4;
+
+/// How many records are read between two reports to the progress, and without any report: what takes some tens of
+/// milliseconds.
+const RECORDS_PER_REPORT: usize = 4096;
+
+/// As [`read_each`], and tells how far it is where that takes long.
+fn read_each_telling<T: Send>(
+    ids: &[ReservationId],
+    read: impl Fn(ReservationId) -> T + Sync,
+    progress: &dyn Progress,
+) -> Vec<T> {
+    if ids.len() <= RECORDS_PER_REPORT {
+        return read_each(ids, read);
+    }
+    progress.begin(Some(ids.len() as u64), "reading");
+    let mut answers = Vec::with_capacity(ids.len());
+    for ids in ids.chunks(RECORDS_PER_REPORT) {
+        answers.extend(read_each(ids, &read));
+        progress.advance(ids.len() as u64);
+    }
+    progress.end();
+    answers
+}
 
 /// Calls `read` for each of `ids`, on several threads where there are many. The answers stand in their order.
 fn read_each<T: Send>(ids: &[ReservationId], read: impl Fn(ReservationId) -> T + Sync) -> Vec<T> {
@@ -619,7 +662,7 @@ fn candidates(
         Listing::of(leases)
     } else {
         *index = None;
-        live(store)?
+        live(store, &Silent)?
     };
     match listing.damaged.into_iter().next() {
         Some(error) => Err(error),

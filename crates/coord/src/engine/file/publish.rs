@@ -153,6 +153,13 @@ pub(super) fn move_folder(from: &Path, to: &Path) -> Result<(), EngineError> {
     std::fs::rename(from, to).map_err(unwritable)
 }
 
+/// Gives a file another name in its folder, in place of whatever has that.
+#[expect(clippy::disallowed_methods, reason = "this is the one caller")]
+pub(super) fn rename(folder: &Folder, name: &str, new: &str) -> Result<(), EngineError> {
+    rustix::fs::renameat(folder.fd(), name, folder.fd(), new)
+        .map_err(|errno| folder.unwritable(new, "publish", errno))
+}
+
 /// Makes a new file. Never opens what is there, be it a link.
 pub(super) fn create(folder: &Folder, name: &str) -> Result<File, Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -528,7 +528,13 @@ fn look_at_index_entry(store: &Store, name: &str) -> Result<Option<Wrong>, Engin
         return Ok(None);
     };
     let path = shown(&store.root.path_of(INDEX_FOLDER).join(name));
-    let (kind, detail, remedy) = if file_type == FileType::RegularFile && index::is_index_file(name) {
+    if file_type == FileType::RegularFile && index::is_draft(name) && index::is_being_made(store, name)? {
+        return Ok(None);
+    }
+    let (kind, detail, remedy) = if file_type == FileType::RegularFile && index::is_draft(name) {
+        let detail = "left by a process that was killed while it made an index: nobody reads it";
+        (FindingKind::IndexOld, detail, Remedy::Remove)
+    } else if file_type == FileType::RegularFile && index::is_index_file(name) {
         let detail = "the index of another boot: the next writer removes it unread, for it was never synced";
         (FindingKind::IndexOld, detail, Remedy::Remove)
     } else {

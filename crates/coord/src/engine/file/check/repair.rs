@@ -11,7 +11,7 @@ use super::look::{View, archive, has_tail, id_of, line_fault, type_of};
 use super::{FindingKind, QUARANTINE, Records, Remedy, Subject, Wrong};
 use crate::clock::{Clock, Timestamp};
 use crate::engine::EngineError;
-use crate::engine::file::index::{self, FOLDER as INDEX_FOLDER, Index};
+use crate::engine::file::index::{self, FOLDER as INDEX_FOLDER};
 use crate::engine::file::layout::{Folder, LOCK_NAME, Store, TOKEN_NAME, record_name};
 use crate::engine::file::lock::{RIVAL_WAIT, RecordLock, RecordLocking, StoreLock};
 use crate::engine::file::{prepare, publish, stage, tokens, waiting};
@@ -218,7 +218,7 @@ impl<C: Clock> View<'_, C> {
             }
         }
         if store.reservations.has_more_than(self.engine.index_above)? {
-            Index::to_write(store, lock, self.engine.clock.now())?;
+            index::remake(store, lock, self.engine.clock.now(), &*self.engine.progress)?;
         }
         Ok("made anew".to_owned())
     }

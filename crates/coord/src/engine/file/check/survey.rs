@@ -132,7 +132,7 @@ pub(super) fn survey<C: Clock>(
     survey.suspects.extend(names(&store.temporary)?.into_iter().map(Subject::Temporary));
     let current = index::current_name(store).unwrap_or_default();
     for (name, _) in index::file_names(store).unwrap_or_default() {
-        if !name.starts_with(&current) || current.is_empty() {
+        if !name.starts_with(&current) || current.is_empty() || index::is_draft(&name) {
             survey.suspects.push(Subject::IndexEntry(name));
         }
     }

@@ -11,20 +11,25 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use super::super::layout::{FolderMark, Watched};
 use crate::address::Address;
 use crate::clock::Timestamp;
-use crate::id::ReservationId;
+use crate::id::{ReservationId, Token};
 use crate::record::Reservation;
 
 /// The layout of the tables. An index with another one is made anew.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 /// How long a connection waits for another one. A writer holds the store's lock, so it meets readers only, for
 /// microseconds.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
 
+/// How much of a new database is kept in memory while it is made, in KiB, as a negative number: a part of each of its
+/// trees is written at random places.
+const DRAFT_CACHE: i64 = -65_536;
+
 const SCHEMA: &str = "
     CREATE TABLE held (node TEXT, address TEXT, id BLOB, PRIMARY KEY (node, address, id)) WITHOUT ROWID;
-    CREATE TABLE known (id BLOB PRIMARY KEY, has_ended INTEGER, due INTEGER) WITHOUT ROWID;
+    CREATE TABLE known (id BLOB PRIMARY KEY, token INTEGER, has_ended INTEGER, due INTEGER) WITHOUT ROWID;
     CREATE INDEX known_due ON known (due);
+    CREATE INDEX known_token ON known (token);
     CREATE TABLE marks (room INTEGER PRIMARY KEY, device INTEGER, inode INTEGER, modified INTEGER);
     CREATE TABLE look (at INTEGER, records INTEGER);
 ";
@@ -56,6 +61,8 @@ pub(super) struct Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Known {
     pub(super) id: ReservationId,
+    /// `None` where the record could not be read, or was not.
+    pub(super) token: Option<Token>,
     /// Whether it was released or superseded when it was looked at.
     pub(super) has_ended: bool,
     /// When it may be dead for long enough to be archived; not before.
@@ -82,6 +89,16 @@ impl Tables {
     /// Opens the database at `path`, which has to be there.
     pub(super) fn open(path: &Path, access: Access) -> rusqlite::Result<Tables> {
         Tables::connect(path, OpenFlags::empty(), access)?.of_this_format()
+    }
+
+    /// Makes a database in the empty file at `path`, which nobody else reads. A change that fails or is killed in the
+    /// middle leaves a file that must not be used.
+    pub(super) fn make_draft(path: &Path) -> rusqlite::Result<Tables> {
+        let tables = Tables::connect(path, OpenFlags::empty(), Access::Write)?;
+        tables.connection.pragma_update_and_check(None, "journal_mode", "OFF", |_| Ok(()))?;
+        tables.connection.pragma_update(None, "cache_size", DRAFT_CACHE)?;
+        tables.make()?;
+        Ok(tables)
     }
 
     fn connect(path: &Path, more: OpenFlags, access: Access) -> rusqlite::Result<Tables> {
@@ -198,9 +215,33 @@ impl Tables {
 
     /// Everything that is known, in no particular order.
     pub(super) fn known(&self) -> rusqlite::Result<Vec<Known>> {
-        let mut statement = self.connection.prepare("SELECT id, has_ended, due FROM known")?;
+        let mut statement = self.connection.prepare("SELECT id, has_ended, due, token FROM known")?;
         let known = statement.query_map([], known)?;
         known.collect()
+    }
+
+    /// Those whose tokens are not known.
+    pub(super) fn without_token(&self) -> rusqlite::Result<Vec<ReservationId>> {
+        let mut statement = self.connection.prepare("SELECT id FROM known WHERE token IS NULL")?;
+        let ids = statement.query_map([], |row| id(row, 0))?;
+        ids.collect()
+    }
+
+    /// At most `limit` with tokens below `below`, the largest first.
+    pub(super) fn newest(
+        &self,
+        below: Option<Token>,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<(ReservationId, Token)>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut statement = self.connection.prepare_cached(
+            "SELECT id, token FROM known WHERE token < ?1 ORDER BY token DESC, id LIMIT ?2",
+        )?;
+        let below = below.map_or(i64::MAX, number_of_token);
+        let newest = statement
+            .query_map(params![below, limit], |row| Ok((id(row, 0)?, token(row, 1)?)))?
+            .filter_map(|row| row.map(|(id, token)| Some((id, token?))).transpose());
+        newest.collect()
     }
 
     /// At most `limit` of those that are due at `now`, longest first.
@@ -260,12 +301,24 @@ impl Changes<'_> {
         Ok(())
     }
 
-    /// Notes that a record is there, or what it is now.
+    /// Notes that a record is there, or what it is now. A token that is known stays.
     pub(super) fn know(&self, known: Known) -> rusqlite::Result<()> {
         let mut statement = self
             .connection
-            .prepare_cached("INSERT OR REPLACE INTO known (id, has_ended, due) VALUES (?1, ?2, ?3)")?;
-        statement.execute(params![known.id.digest(), known.has_ended, known.due.as_microseconds()])?;
+            .prepare_cached(
+                "INSERT INTO known (id, token, has_ended, due) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id) DO UPDATE \
+                 SET token = coalesce(excluded.token, token), has_ended = excluded.has_ended, due = excluded.due",
+            )?;
+        let token = known.token.map(number_of_token);
+        statement.execute(params![known.id.digest(), token, known.has_ended, known.due.as_microseconds()])?;
+        Ok(())
+    }
+
+    /// Notes that a reservation does not stand, so that its record is read again if it ever does.
+    pub(super) fn end(&self, id: ReservationId) -> rusqlite::Result<()> {
+        self.connection
+            .prepare_cached("UPDATE known SET has_ended = TRUE WHERE id = ?1")?
+            .execute([id.digest()])?;
         Ok(())
     }
 
@@ -327,5 +380,16 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
 }
 
 fn known(row: &Row<'_>) -> rusqlite::Result<Known> {
-    Ok(Known { id: id(row, 0)?, has_ended: row.get(1)?, due: Timestamp::from_microseconds(row.get(2)?) })
+    let due = Timestamp::from_microseconds(row.get(2)?);
+    Ok(Known { id: id(row, 0)?, token: token(row, 3)?, has_ended: row.get(1)?, due })
+}
+
+fn token(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Token>> {
+    let number: Option<i64> = row.get(column)?;
+    Ok(number.and_then(|number| u64::try_from(number).ok()).and_then(Token::new))
+}
+
+/// Tokens are below 2^53.
+fn number_of_token(token: Token) -> i64 {
+    i64::try_from(token.get()).unwrap_or(i64::MAX)
 }
