@@ -133,6 +133,7 @@ impl Context {
 
     pub(crate) fn engine(&self, repository: &Repository) -> FileEngine<SystemClock> {
         FileEngine::with_safeguards(repository.coordination(), SystemClock, self.safeguards)
+            .was_there(repository.has_store())
     }
 
     /// Brings addresses as they were typed to their canonical spellings. Sentences about spellings that may
