@@ -1,6 +1,7 @@
 //! Processes that wait for their turn: issue 3, acceptance 1 and 2.
 
 #![allow(clippy::print_stdout, reason = "the figures are what the report of a run quotes")]
+#![expect(clippy::disallowed_methods, reason = "tests delete a store with rm, and move files in it")]
 #![cfg(target_os = "linux")]
 
 mod support;

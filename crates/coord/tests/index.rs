@@ -416,6 +416,27 @@ fn a_reserve_tidies_up_what_has_long_been_over() {
 }
 
 #[test]
+fn a_reserve_that_cannot_tidy_up_is_granted_and_says_so() {
+    let site = Site::crowded();
+    site.clock.advance_seconds(7201);
+    let archive = site.path("archive");
+    fs::rename(&archive, site.path("aside")).unwrap();
+    for address in ["a.py", "b.py"] {
+        let Ok(Reserved::Granted(grant)) = site.engine.grant(&request("alice", address)) else {
+            panic!("not granted");
+        };
+        let why = grant.untidied.expect("it says why");
+        assert!(why.contains(archive.to_str().unwrap()), "{why}");
+    }
+    fs::rename(site.path("aside"), &archive).unwrap();
+    let Ok(Reserved::Granted(grant)) = site.engine.grant(&request("alice", "c.py")) else {
+        panic!("not granted");
+    };
+    assert_eq!(grant.untidied, None);
+    assert_eq!(ever(&site), (3 + MANY - 64, 64));
+}
+
+#[test]
 fn what_was_released_is_tidied_up_after_an_hour_whatever_its_lifetime() {
     let site = Site::crowded();
     let ids: Vec<ReservationId> =

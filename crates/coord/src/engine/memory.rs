@@ -129,6 +129,7 @@ impl<C: Clock> MemoryEngine<C> {
                     notices,
                     superseded: 0,
                     take_over_was_void: void,
+                    untidied: None,
                 }))
                 .into())
             }
@@ -164,6 +165,7 @@ impl<C: Clock> MemoryEngine<C> {
                     notices,
                     superseded: supersede.len(),
                     take_over_was_void: void,
+                    untidied: None,
                 }))
                 .into())
             }

@@ -236,6 +236,9 @@ pub struct Grant {
     pub superseded: usize,
     /// Whether the reservation to take over had ended already, so that nothing had to be taken.
     pub take_over_was_void: bool,
+    /// Why what has been over for long could not be moved into the archive in passing, where the next grant will find
+    /// the same. This one stands all the same.
+    pub untidied: Option<String>,
 }
 
 /// A heartbeat to be written.

@@ -296,15 +296,14 @@ impl<C: Clock> FileEngine<C> {
                 let taken_over = taken_over(request, &candidates);
                 let lease = write_grant(&store, &mut index, request, ticket, &superseded, taken_over, now)?;
                 // Reservations that are being superseded are locked by this process, and not touched.
-                if let Some(index) = &index {
-                    index.tidy(&lock, now);
-                }
+                let untidied = index.as_ref().and_then(|index| index.tidy(&lock, now));
                 let grant = Grant {
                     lease,
                     renewed: false,
                     notices,
                     superseded: superseded.len(),
                     take_over_was_void: void,
+                    untidied: untidied.map(|error| error.to_string()),
                 };
                 return Ok(Reserved::Granted(Box::new(grant)).into());
             }
@@ -775,6 +774,7 @@ fn renew(
         notices,
         superseded: 0,
         take_over_was_void,
+        untidied: None,
     })))
 }
 
