@@ -203,7 +203,15 @@ fn a_waiter_goes_on_when_what_is_missing_in_its_store_is_there_again() {
     let (aside, record) = (scratch.path().join("aside"), scratch.store().join("reservations"));
     fs::rename(&lock, &aside).unwrap();
     fs::remove_file(record.join(format!("{holder}.json"))).unwrap();
-    // It wakes, finds no lock, and makes none.
+    // It wakes, finds no lock, and makes none: each of its looks ends in a pause.
+    let pauses = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", waiter.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.and_then(|count| count.trim().parse::<u64>().ok())
+    };
+    let before = pauses().unwrap();
+    // One that has ended has none.
+    until("it has looked", || pauses().is_none_or(|now| now >= before + 6));
     let denied = call(&scratch, &["reserve", "b.py", "--run-id", "bob"]);
     assert_eq!((denied.exit, denied.status()), (Some(3), "store_damaged"), "{}", denied.brief());
     assert!(!lock.exists());
