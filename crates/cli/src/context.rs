@@ -149,6 +149,7 @@ impl Context {
     /// As [`Context::coordinator`], for what shows by itself how far it is, or has the terminal for something else.
     pub(crate) fn engine(&self, repository: &Repository) -> FileEngine<SystemClock> {
         FileEngine::with_safeguards(repository.coordination(), SystemClock, self.safeguards)
+            .was_there(repository.has_store())
     }
 
     /// Brings addresses as they were typed to their canonical spellings. Sentences about spellings that may

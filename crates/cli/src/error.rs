@@ -62,6 +62,10 @@ impl Kind {
 /// The way out of damage.
 const FSCK: &str = ": `muse coord fsck` says what is wrong, and with --repair puts it right";
 
+/// What a store that is gone means.
+const GONE: &str = ": every reservation made there is lost; stop, tell those who work here, and run `muse init` to make \
+                    a new one";
+
 /// What to do about an engine's error, where its message does not say it yet.
 const fn advice(error: &EngineError) -> &'static str {
     match error {
@@ -72,6 +76,7 @@ const fn advice(error: &EngineError) -> &'static str {
         | EngineError::DamagedLine { .. }
         | EngineError::Misplaced { .. }
         | EngineError::TokensExhausted { .. } => FSCK,
+        EngineError::Gone { .. } => GONE,
         EngineError::Unreadable { .. } => ": check its permissions and the disk, then try again",
         EngineError::Unwritable { .. } => ": check its permissions and the space left, then try again",
         EngineError::Busy { .. } => ": try again; if that process is stopped, continue or end it",
@@ -105,6 +110,7 @@ impl From<EngineError> for CommandError {
             | EngineError::Unreadable { .. }
             | EngineError::TokensExhausted { .. } => Kind::StoreDamaged,
             EngineError::Unwritable { .. } => Kind::StoreUnwritable,
+            EngineError::Gone { .. } => Kind::StoreGone,
             EngineError::Busy { .. } => Kind::StoreBusy,
             EngineError::UnsupportedFileSystem { .. } => Kind::UnsupportedFileSystem,
         };

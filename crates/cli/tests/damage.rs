@@ -417,9 +417,17 @@ fn a_linked_lock_is_told_and_heartbeats_go_on() {
     assert!(error.starts_with(lock.to_str().unwrap()), "{error}");
     scene.bob_goes_on();
     assert_eq!(scene.site.coord(&["list"]).json().code, 0);
-    // A lock that was deleted is made again.
-    fs::remove_file(&lock).unwrap();
-    assert_eq!(scene.reserve().code, 0);
+    // One that was deleted is told too: the store may be on its way out, and nothing is put there in passing.
+    for mend in [&["init"][..], &["coord", "fsck", "--repair"]] {
+        fs::remove_file(&lock).unwrap();
+        let error = scene.reserve().is_failure(3, "store_damaged", None);
+        assert!(error.starts_with(lock.to_str().unwrap()) && error.contains("`muse init`"), "{error}");
+        assert!(!lock.exists());
+        let found = scene.site.coord(&["fsck"]).json().value();
+        assert_eq!((&found["findings"][0]["kind"], lock.exists()), (&"lock_missing".into(), false));
+        assert_eq!(scene.site.muse(mend).json().code, 0);
+        assert_eq!(scene.reserve().code, 0);
+    }
 }
 
 #[test]

@@ -1,10 +1,14 @@
 //! Processes that wait for their turn: issue 3, acceptance 1 and 2.
 
 #![allow(clippy::print_stdout, reason = "the figures are what the report of a run quotes")]
+#![expect(clippy::disallowed_methods, reason = "tests delete a store with rm, and move files in it")]
 #![cfg(target_os = "linux")]
 
 mod support;
 
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::thread;
 
 use muse_testkit::process::{Running, Signal, signal, until};
@@ -152,6 +156,67 @@ fn without_notification_a_waiter_polls() {
         });
         assert!(granted.is_ok(), "{injection}: {}", granted.brief());
     }
+}
+
+// A store that goes.
+
+/// How many wait for something in a store that is deleted.
+const LEFT: usize = 8;
+
+#[test]
+fn a_store_that_is_deleted_goes_and_stays_gone_and_its_waiters_say_so() {
+    let rm: fn(&Path) = |store| {
+        let removed = Command::new("rm").arg("-rf").arg(store).output().unwrap();
+        assert!(removed.status.success() && removed.stderr.is_empty(), "{removed:?}");
+    };
+    // The holder's record goes long before the rest, and the lock before it.
+    let slowly: fn(&Path) = |store| {
+        for file in ["lock", "token"] {
+            fs::remove_file(store.join(file)).unwrap();
+        }
+        fs::remove_dir_all(store.join("reservations")).unwrap();
+        thread::yield_now();
+        fs::remove_dir_all(store).unwrap();
+    };
+    let at_once: fn(&Path) = |store| fs::remove_dir_all(store).unwrap();
+    for delete in [rm, slowly, at_once] {
+        let scratch = Scratch::with_store(&muse());
+        hold(&scratch, "holder", "a.py", &[]);
+        let run = |number: usize| format!("waiter-{number}");
+        let waiters: Vec<Running> = (0..LEFT).map(|number| wait(&scratch, &run(number), "a.py")).collect();
+        delete(&scratch.store());
+        for waiter in waiters {
+            let answer = waiter.finish();
+            assert_eq!((answer.exit, answer.status()), (Some(3), "store_gone"), "{}", answer.brief());
+            assert!(answer.text("error").contains("`muse init`"), "{}", answer.brief());
+        }
+        assert_eq!(fs::read_dir(scratch.path().join(".muse")).unwrap().count(), 0, "nothing is left");
+    }
+}
+
+#[test]
+fn a_waiter_goes_on_when_what_is_missing_in_its_store_is_there_again() {
+    let scratch = Scratch::with_store(&muse());
+    let holder = hold(&scratch, "holder", "a.py", &[]);
+    let waiter = wait(&scratch, "alice", "a.py");
+    let lock = scratch.store().join("lock");
+    let (aside, record) = (scratch.path().join("aside"), scratch.store().join("reservations"));
+    fs::rename(&lock, &aside).unwrap();
+    fs::remove_file(record.join(format!("{holder}.json"))).unwrap();
+    // It wakes, finds no lock, and makes none: each of its looks ends in a pause.
+    let pauses = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", waiter.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.and_then(|count| count.trim().parse::<u64>().ok())
+    };
+    let before = pauses().unwrap();
+    // One that has ended has none.
+    until("it has looked", || pauses().is_none_or(|now| now >= before + 6));
+    let denied = call(&scratch, &["reserve", "b.py", "--run-id", "bob"]);
+    assert_eq!((denied.exit, denied.status()), (Some(3), "store_damaged"), "{}", denied.brief());
+    assert!(!lock.exists());
+    fs::rename(&aside, &lock).unwrap();
+    assert!(waiter.finish().is_ok());
 }
 
 // Circles.
@@ -393,11 +458,11 @@ fn a_wait_of_no_seconds_is_none() {
 fn a_store_without_the_folder_of_tickets_is_one_where_nobody_waits() {
     let site = Site::new();
     let held = site.reserve("alice", "a.py", &[]);
-    std::fs::remove_dir(site.store().join("waiting")).unwrap();
+    fs::remove_dir(site.store().join("waiting")).unwrap();
     site.coord(&["reserve", "a.py"]).run_id("bob").json().is_json_conflict();
     let gave_up = site.coord(&["reserve", "a.py", "--wait", "1"]).run_id("bob").json();
     assert_eq!(gave_up.code, 7, "{gave_up:?}");
-    std::fs::remove_dir(site.store().join("waiting")).unwrap();
+    fs::remove_dir(site.store().join("waiting")).unwrap();
     let init = site.muse(&["init"]).json();
     init.is_success();
     assert_eq!(init.value()["warnings"], serde_json::json!([]), "nothing was lost");

@@ -34,6 +34,14 @@ const RECHECK: Duration = Duration::from_secs(15);
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
+/// For how long a waiter looks again at a store of which something is missing before it says so: one that is being
+/// deleted is gone by then, and of that it tells at once.
+const DELETION: Duration = Duration::from_secs(10);
+
+/// The pause before a try after something had vanished that nobody takes away but by hand: a record, a place in the
+/// queue, a part of the store. If the whole store is being deleted, what a try writes would be in the way of that.
+const VANISHED_PAUSE: Duration = Duration::from_millis(250);
+
 /// What became of a request that waits.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Waited {
@@ -121,6 +129,7 @@ impl<E: Engine> Coordinator<E> {
             place: None,
             changes: None,
             pause: PAUSE_MIN,
+            incomplete: None,
         };
         wait.wait_and_take(queued)
     }
@@ -137,6 +146,8 @@ struct Waiting<'a, E: Engine> {
     changes: Option<Box<dyn Changes>>,
     /// How long to pause if the next try comes at once.
     pause: Duration,
+    /// Since when a part of the store is missing.
+    incomplete: Option<Stopwatch>,
 }
 
 impl<E: Engine> Waiting<'_, E> {
@@ -144,11 +155,18 @@ impl<E: Engine> Waiting<'_, E> {
         let mut is_told = false;
         loop {
             let is_last = self.since.elapsed() >= self.patience;
-            let conflicts = match self.take_turn() {
+            let turn = self.take_turn();
+            if turn.is_ok() {
+                self.incomplete = None;
+            }
+            let conflicts = match turn {
                 Ok(Turn::Answered(reserved)) => return Ok(Waited::Answered(reserved)),
                 Ok(Turn::Deadlock { cycle }) => return Ok(Waited::Deadlock { cycle }),
                 // It queues again, at the back.
-                Ok(Turn::PlaceLost) => continue,
+                Ok(Turn::PlaceLost) => match self.pause_after_a_loss() {
+                    Woken::Interrupted => return Ok(Waited::Interrupted),
+                    _ => continue,
+                },
                 Ok(Turn::Queued { position, conflicts, .. }) if is_last => {
                     return Ok(Waited::GaveUp { position, conflicts });
                 }
@@ -161,12 +179,28 @@ impl<E: Engine> Waiting<'_, E> {
                 }
                 // Others are busy with the store, and there is patience left.
                 Err(EngineError::Busy { .. }) if !is_last => Vec::new(),
+                // So it looks while a store is being deleted.
+                Err(error) if !is_last && error.is_of_missing_part() && self.is_worth_another_look() => {
+                    match self.pause_after_a_loss() {
+                        Woken::Interrupted => return Ok(Waited::Interrupted),
+                        _ => continue,
+                    }
+                }
                 Err(error) => return Err(error),
             };
             if self.wait_while_in_the_way(conflicts) == Woken::Interrupted {
                 return Ok(Waited::Interrupted);
             }
         }
+    }
+
+    fn is_worth_another_look(&mut self) -> bool {
+        self.incomplete.get_or_insert_with(Stopwatch::start).elapsed() < DELETION
+    }
+
+    fn pause_after_a_loss(&self) -> Woken {
+        let left = self.patience.saturating_sub(self.since.elapsed());
+        pause(VANISHED_PAUSE.min(left), self.interrupt)
     }
 
     /// Tries once, with the place that it has.
@@ -208,6 +242,7 @@ impl<E: Engine> Waiting<'_, E> {
             self.engine.changes(Interest::Freed).unwrap_or_else(|_| Box::new(Polling))
         });
         let mut has_waited = false;
+        let mut has_vanished = false;
         loop {
             let renewal = match &mut self.place {
                 Some(place) => {
@@ -224,7 +259,10 @@ impl<E: Engine> Waiting<'_, E> {
             if left.is_zero() {
                 return Woken::TimedOut;
             }
-            let Some(until) = in_the_way(self.engine, &mut conflicts) else {
+            let Some(until) = in_the_way(self.engine, &mut conflicts, &mut has_vanished) else {
+                if has_vanished {
+                    return self.pause_after_a_loss();
+                }
                 if has_waited {
                     self.pause = PAUSE_MIN;
                     return Woken::Changed;
@@ -244,14 +282,20 @@ impl<E: Engine> Waiting<'_, E> {
 }
 
 /// Until when somebody of `conflicts` is in the way, if nothing else happens; `None` when nobody is any more. Those
-/// who are not are taken out, the last first: of those who wait ahead it goes last.
-fn in_the_way<E: Engine>(engine: &E, conflicts: &mut Vec<Conflict>) -> Option<Timestamp> {
+/// who are not are taken out, the last first: of those who wait ahead it goes last. `has_vanished` is set if one cannot
+/// be read any more: of that the next try tells more.
+fn in_the_way<E: Engine>(
+    engine: &E,
+    conflicts: &mut Vec<Conflict>,
+    has_vanished: &mut bool,
+) -> Option<Timestamp> {
     loop {
-        // Of what cannot be read the next try tells more.
         match engine.stands_until(conflicts.last()?) {
             Ok(Some(until)) => return Some(until),
-            Ok(None) | Err(_) => conflicts.pop(),
-        };
+            Ok(None) => {}
+            Err(_) => *has_vanished = true,
+        }
+        conflicts.pop();
     }
 }
 

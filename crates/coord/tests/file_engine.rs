@@ -17,9 +17,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use muse_coord::record::to_file_bytes;
 use muse_coord::{
-    Address, Beat, Beaten, Clock, Coordinator, Engine, EngineError, FileEngine, Filter, Grant, Lease,
-    ManualClock, Mode, Operation, ReleaseRequest, Released, Request, ReservationId, Reserved, RunId, State,
-    SystemClock, TakeOver, Token, TtlSeconds,
+    Address, Beat, Beaten, Clock, Coordinator, Engine, EngineError, FileEngine, Filter, Grant, Interest,
+    Lease, ManualClock, Mode, Operation, ReleaseRequest, Released, Request, ReservationId, Reserved, RunId,
+    State, SystemClock, TakeOver, Token, TtlSeconds,
 };
 
 const START_SECONDS: i64 = 1_800_000_000;
@@ -721,10 +721,44 @@ fn anything_but_a_file_in_place_of_the_lock_stops_every_writer() {
         assert_goes_on(&site, fresh);
         trap.assert_victim_is_untouched();
     }
-    let (site, _) = Site::populated();
+}
+
+#[test]
+fn a_lock_that_is_missing_is_told_and_nobody_but_prepare_makes_it_again() {
+    let (site, [active, .., fresh]) = Site::populated();
     fs::remove_file(site.path("lock")).unwrap();
-    site.hold("eve", &["e.py"]);
+    assert_fails_closed(&site, &site.path("lock"));
+    let release =
+        ReleaseRequest { reservations: vec![active], run: run_id("alice"), reason: None, force: false };
+    message_about(site.engine.release(&release), &site.path("lock"));
+    assert_goes_on(&site, fresh);
+    assert!(!site.path("lock").exists());
+    assert_eq!(site.engine.prepare().unwrap().restored, Vec::<PathBuf>::new());
     assert!(site.path("lock").is_file());
+    site.hold("eve", &["e.py"]);
+}
+
+#[test]
+fn a_store_that_is_gone_is_not_made_again_in_passing() {
+    let site = Site::new();
+    let id = site.hold("alice", &["a.py"]);
+    let other = FileEngine::new(site.engine.path(), Arc::clone(&site.clock)).was_there(true);
+    let is_gone = |error: EngineError| assert!(matches!(error, EngineError::Gone { .. }), "{error}");
+    fs::remove_dir_all(site.engine.path()).unwrap();
+    for empty in [false, true] {
+        if empty {
+            fs::create_dir(site.engine.path()).unwrap();
+        }
+        for engine in [&site.engine, &other] {
+            is_gone(engine.grant(&request("bob", &["b.py"])).unwrap_err());
+            is_gone(engine.take_turn(&request("bob", &["b.py"]), None).unwrap_err());
+            engine.changes(Interest::Freed).unwrap();
+        }
+        assert_eq!(site.beat(id, "alice", 60).unwrap(), Beaten::NotFound);
+        assert_eq!(site.path("").exists(), empty);
+    }
+    assert_eq!(names(site.engine.path()), BTreeSet::new());
+    assert_eq!(names(site.folder.path()), BTreeSet::from(["coordination".to_owned()]));
 }
 
 #[test]
@@ -965,6 +999,7 @@ fn a_store_that_was_made_again_grants_larger_tokens() {
     fs::remove_dir_all(site.engine.path()).unwrap();
     assert_eq!(site.beat(first.reservation_id, "alice", 60).unwrap(), Beaten::NotFound);
     site.clock.advance_microseconds(1000);
+    assert!(site.engine.prepare().unwrap().created);
     let second = site.grant("alice", &["a.py"]).lease.reservation;
     assert!(second.token > first.token);
     assert_ne!(second.reservation_id, first.reservation_id);
@@ -1259,7 +1294,7 @@ fn a_store_that_is_replaced_while_a_writer_waits_is_not_written() {
         lock.unlock().unwrap();
         waiting.join().unwrap()
     });
-    assert!(matches!(&error, EngineError::Incomplete { path, .. } if path == site.engine.path()), "{error}");
+    assert!(matches!(&error, EngineError::Gone { path } if path == site.engine.path()), "{error}");
     assert_eq!(names(&site.folder.path().join("moved/reservations")), BTreeSet::from([format!("{id}.json")]));
 }
 

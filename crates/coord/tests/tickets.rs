@@ -8,7 +8,7 @@
 #![allow(clippy::disallowed_methods, reason = "these tests put files into a store from outside")]
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -257,4 +257,76 @@ fn who_waits_is_woken_by_what_may_free_something_and_by_nothing_else() {
     fs::remove_dir_all(site.path("")).unwrap();
     assert_eq!(freed.wait(Duration::ZERO, None), Woken::Changed);
     assert_eq!(freed.wait(Duration::from_mins(1), None), Woken::Changed);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_of_tickets_that_is_made_later_is_watched() {
+    let site = Site::new();
+    for interest in [Interest::Freed, Interest::Everything] {
+        fs::remove_dir_all(site.path("waiting")).unwrap();
+        let mut changes = site.engine.changes(interest).unwrap();
+        assert_eq!(changes.wait(Duration::ZERO, None), Woken::TimedOut);
+        let ticket = site.queue("alice");
+        assert_eq!(changes.wait(Duration::ZERO, None), Woken::Changed, "the folder");
+        assert_eq!(changes.wait(Duration::ZERO, None), Woken::TimedOut);
+        site.engine.leave(ticket, &run("alice")).unwrap();
+        assert_eq!(changes.wait(Duration::ZERO, None), Woken::Changed, "a ticket in it");
+    }
+}
+
+/// Nothing is made where everything else may be on its way out.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_folder_of_tickets_is_made_in_a_store_that_lacks_more() {
+    let site = Site::new();
+    fs::remove_dir_all(site.path("waiting")).unwrap();
+    let engine = &site.engine;
+    let (moved, moved_back) = (site.folder.path().join("tmp"), site.path("tmp"));
+    // What its process has open is not what has the name: so it looks when a store is deleted under it.
+    let lock = File::open(site.path("lock")).unwrap();
+    lock.lock().unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| engine.take_turn(&request("alice", "held.py"), None));
+        opened_twice(&site.path("lock"));
+        fs::rename(&moved_back, &moved).unwrap();
+        lock.unlock().unwrap();
+        let error = waiting.join().unwrap().expect_err("a folder is missing");
+        assert!(matches!(error, EngineError::Incomplete { .. }), "{error}");
+    });
+    assert!(!site.path("waiting").exists());
+}
+
+/// A place is asked for under the store's lock: a process that is stopped on its way there may have lost it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_place_that_lapses_while_its_process_waits_for_the_lock_is_lost() {
+    let site = Site::new();
+    let ticket = site.queue("alice");
+    let engine = &site.engine;
+    let lock = File::open(site.path("lock")).unwrap();
+    lock.lock().unwrap();
+    let turn = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| engine.take_turn(&request("alice", "held.py"), Some(ticket)));
+        opened_twice(&site.path("lock"));
+        site.clock.advance_seconds(15);
+        lock.unlock().unwrap();
+        waiting.join().unwrap()
+    });
+    assert_eq!(turn.unwrap(), Turn::PlaceLost);
+}
+
+/// Returns once this process has the file open more than once.
+#[cfg(target_os = "linux")]
+fn opened_twice(path: &Path) {
+    use std::os::unix::fs::MetadataExt as _;
+    let file = fs::metadata(path).expect("a file");
+    let count = || {
+        let open = fs::read_dir("/proc/self/fd").expect("its files").flatten();
+        let is_it = |other: fs::Metadata| (other.dev(), other.ino()) == (file.dev(), file.ino());
+        open.filter(|entry| fs::metadata(entry.path()).is_ok_and(is_it)).count()
+    };
+    while count() < 2 {
+        std::thread::yield_now();
+    }
 }

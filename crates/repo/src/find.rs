@@ -15,6 +15,7 @@ use crate::{COORDINATION_FOLDER, STORE_FOLDER, mark};
 pub struct Repository {
     top: PathBuf,
     store: PathBuf,
+    has_store: bool,
 }
 
 impl Repository {
@@ -42,7 +43,7 @@ impl Repository {
             Place::Store { top } => {
                 let store = top.join(STORE_FOLDER);
                 if holds_folder(&store, COORDINATION_FOLDER)? {
-                    return Ok(Self { top, store });
+                    return Ok(Self { top, store, has_store: true });
                 }
                 let common_dir = marked_folder(&top)?;
                 (top.clone(), top, common_dir)
@@ -72,17 +73,21 @@ impl Repository {
         let store = home.join(STORE_FOLDER);
         let has_store = holds_folder(&home, STORE_FOLDER)?;
         if has_store && holds_folder(&store, COORDINATION_FOLDER)? {
-            return Ok(Self { top, store });
+            return Ok(Self { top, store, has_store: true });
         }
         if let Some(gone) = gone(&home, common_dir.as_deref())? {
             return Err(gone);
         }
         // Without a mark, an empty `.muse` is a store that was not used yet.
-        if has_store { Ok(Self { top, store }) } else { Err(no(NotARepository::NoStore { store })) }
+        if has_store {
+            Ok(Self { top, store, has_store: false })
+        } else {
+            Err(no(NotARepository::NoStore { store }))
+        }
     }
 
     pub(crate) fn new(top: PathBuf, home: &Path) -> Self {
-        Self { top, store: home.join(STORE_FOLDER) }
+        Self { top, store: home.join(STORE_FOLDER), has_store: false }
     }
 
     /// The folder that addresses are relative to: absolute, free of symbolic links.
@@ -98,6 +103,11 @@ impl Repository {
     /// The folder `.muse/coordination`. It need not exist yet.
     pub fn coordination(&self) -> PathBuf {
         self.store.join(COORDINATION_FOLDER)
+    }
+
+    /// Whether [`coordination`](Self::coordination) was there when the repository was found.
+    pub fn has_store(&self) -> bool {
+        self.has_store
     }
 
     /// Tells the Git folders of the working tree that [`top`](Self::top) is, or is in; `None` outside Git.

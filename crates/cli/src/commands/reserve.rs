@@ -297,6 +297,12 @@ pub(super) fn grant_warnings(grant: &Grant, request: &Request, now: Timestamp) -
              release it and reserve again to record another"
         ));
     }
+    if let Some(why) = &grant.untidied {
+        warnings.push(format!(
+            "what has been over for long cannot be moved into the archive ({why}), and the reservation was made all \
+             the same: `muse coord fsck` says what is wrong"
+        ));
+    }
     if grant.take_over_was_void {
         warnings.push(
             "the reservation to take over had ended already: nothing was taken from anybody".to_owned(),

@@ -83,15 +83,21 @@ impl Contents {
 }
 
 impl<C: Clock> MemoryEngine<C> {
-    /// Grants `request`, which waits with `ticket`, if it does, or answers what `denied` makes of the denial.
+    /// Grants `request`, which waits with the ticket of `place`, if it does, or answers what `denied` makes of the
+    /// denial, or what stands beside the ticket if that place is lost.
     fn attempt<A: From<Reserved>>(
         &self,
         request: &Request,
-        ticket: Option<TicketNumber>,
+        place: Option<(TicketNumber, A)>,
         denied: impl FnOnce(Denial<'_>) -> Result<A, EngineError>,
     ) -> Result<A, EngineError> {
         let mut contents = self.contents();
         let now = self.clock.now();
+        let ticket = match place {
+            Some((ticket, lost)) if !contents.has_place(ticket, &request.run, now) => return Ok(lost),
+            Some((ticket, _)) => Some(ticket),
+            None => None,
+        };
         let ahead = contents.tickets_ahead(request, ticket, now);
         let mut void = false;
         if let Some(take_over) = &request.take_over {
@@ -123,6 +129,7 @@ impl<C: Clock> MemoryEngine<C> {
                     notices,
                     superseded: 0,
                     take_over_was_void: void,
+                    untidied: None,
                 }))
                 .into())
             }
@@ -158,6 +165,7 @@ impl<C: Clock> MemoryEngine<C> {
                     notices,
                     superseded: supersede.len(),
                     take_over_was_void: void,
+                    untidied: None,
                 }))
                 .into())
             }
@@ -171,11 +179,8 @@ impl<C: Clock> Engine for MemoryEngine<C> {
     }
 
     fn take_turn(&self, request: &Request, ticket: Option<TicketNumber>) -> Result<Turn, EngineError> {
-        let now = self.clock.now();
-        if ticket.is_some_and(|ticket| !self.contents().has_place(ticket, &request.run, now)) {
-            return Ok(Turn::PlaceLost);
-        }
-        let turn = self.attempt(request, ticket, |denial| {
+        let place = ticket.map(|ticket| (ticket, Turn::PlaceLost));
+        let turn = self.attempt(request, place, |denial| {
             let Denial { mut contents, conflicts, candidates, ahead, now } = denial;
             if request.take_over.is_some() {
                 return Ok(Turn::Answered(Reserved::Denied { conflicts }));

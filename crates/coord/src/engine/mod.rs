@@ -84,7 +84,8 @@ pub trait Engine {
     ///
     /// # Errors
     ///
-    /// [`EngineError`] when it cannot be read.
+    /// [`EngineError`] when it cannot be read, or is gone without having ended: somebody took it out by hand, or the
+    /// whole store is being deleted.
     fn stands_until(&self, conflict: &Conflict) -> Result<Option<Timestamp>, EngineError>;
 
     /// Tells of changes from now on.
@@ -243,6 +244,9 @@ pub struct Grant {
     pub superseded: usize,
     /// Whether the reservation to take over had ended already, so that nothing had to be taken.
     pub take_over_was_void: bool,
+    /// Why what has been over for long could not be moved into the archive in passing, where the next grant will find
+    /// the same. This one stands all the same.
+    pub untidied: Option<String>,
 }
 
 /// A heartbeat to be written.
@@ -384,6 +388,12 @@ pub enum EngineError {
         /// What is wrong with it, and what to do.
         detail: &'static str,
     },
+    /// The store was there and is not any more. Nothing makes it again but `prepare` (`muse init`).
+    #[error("the store {} is gone: it was deleted or replaced while it was used", path.display())]
+    Gone {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A file cannot be read.
     #[error("{} cannot be read: {source}", path.display())]
     Unreadable {
@@ -431,4 +441,17 @@ pub enum EngineError {
         /// The token file.
         path: PathBuf,
     },
+}
+
+impl EngineError {
+    /// Whether something that every store has was not there: the store is damaged, or being deleted right now.
+    pub(crate) fn is_of_missing_part(&self) -> bool {
+        match self {
+            EngineError::Incomplete { .. } => true,
+            EngineError::Unreadable { source, .. } | EngineError::Unwritable { source, .. } => {
+                source.kind() == io::ErrorKind::NotFound
+            }
+            _ => false,
+        }
+    }
 }

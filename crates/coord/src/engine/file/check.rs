@@ -50,6 +50,7 @@ const HOLD_MAX: Duration = Duration::from_secs(1);
 pub enum FindingKind {
     FolderMissing,
     FolderReplaced,
+    LockMissing,
     Stray,
     NotAFile,
     TooLarge,
@@ -90,6 +91,7 @@ impl FindingKind {
         match self {
             FindingKind::FolderMissing => "folder_missing",
             FindingKind::FolderReplaced => "folder_replaced",
+            FindingKind::LockMissing => "lock_missing",
             FindingKind::Stray => "stray",
             FindingKind::NotAFile => "not_a_file",
             FindingKind::TooLarge => "too_large",
@@ -309,6 +311,10 @@ enum Remedy {
     Replace,
     /// The folder is made.
     MakeFolder,
+    /// The lock file is made.
+    MakeLock,
+    /// What has the lock's name is moved to the quarantine, and the lock file is made.
+    ReplaceLock,
     /// It is moved to the quarantine, and the folder is made.
     ReplaceFolder,
     /// A token above all others is written.
@@ -334,6 +340,8 @@ impl Remedy {
             Remedy::Retire => would("releases the reservation for good, then moves this to quarantine/"),
             Remedy::Replace => would("puts a new one in its place and keeps this in quarantine/"),
             Remedy::MakeFolder => would("makes it again, empty"),
+            Remedy::MakeLock => would("makes it again, unless the store is just being deleted"),
+            Remedy::ReplaceLock => would("moves it to quarantine/ and makes the lock again"),
             Remedy::ReplaceFolder => would("moves it to quarantine/ and makes the folder again, empty"),
             Remedy::Token => would("writes a token above all on record"),
             Remedy::Remove => would("removes it, as the next reserve does"),
@@ -406,10 +414,10 @@ fn settle<C: Clock>(
     checked: &mut Checked,
 ) -> Result<(), EngineError> {
     let mut suspects = suspects.into_iter().peekable();
-    // A lock file that is none is held by nobody, and stops everybody who needs it.
+    // A lock file that is none, or is not there, is held by nobody, and stops everybody who needs it.
     if let Some(lock) = suspects.next_if_eq(&Subject::Lock) {
         for wrong in view.look(&lock) {
-            let repaired = (repair == Repair::Yes).then(|| view.repair(&lock, &wrong));
+            let repaired = (repair == Repair::Yes).then(|| view.repair_lock(&wrong));
             checked.tell(wrong, repaired);
         }
     }

@@ -342,16 +342,20 @@ impl<'s> Index<'s> {
         changed.unwrap_or_default();
     }
 
-    /// Moves what has been over for long into the archive, if there is enough of it to be worth the syncs. What goes
-    /// wrong is left to `gc`, which tells it.
-    pub(super) fn tidy(&self, lock: &StoreLock, now: Timestamp) {
-        let Ok(due) = self.tables.due(now, TIDIED) else { return };
+    /// Moves what has been over for long into the archive, if there is enough of it to be worth the syncs. What kept
+    /// it from that, and will do so again, is told; it need not fail what the caller is about.
+    pub(super) fn tidy(&self, lock: &StoreLock, now: Timestamp) -> Option<EngineError> {
+        let Ok(due) = self.tables.due(now, TIDIED) else { return None };
         if due.len() < TIDIED {
-            return;
+            return None;
         }
         let retention = Retention::older_than(Retention::OLDER_THAN_DEFAULT);
         let moved = marked(Some(self), &Watched::ALL, || move_batch(self.store, lock, &due, &retention, now));
-        let Ok(moved) = moved else { return };
+        let moved = match moved {
+            Ok(moved) => moved,
+            Err(EngineError::Busy { .. }) => return None,
+            Err(error) => return Some(error),
+        };
         self.forget(&moved.reservations);
         // What was revived, or is in use just now, or cannot be read: later.
         let archived: HashSet<ReservationId> = moved.ids.into_iter().collect();
@@ -367,6 +371,7 @@ impl<'s> Index<'s> {
         let changed =
             self.tables.change(|tables| left.iter().try_for_each(|(id, due)| tables.put_off(*id, *due)));
         changed.unwrap_or_default();
+        None
     }
 
     /// Takes out what was archived. That it fails harms nobody.

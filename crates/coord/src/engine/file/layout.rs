@@ -23,6 +23,10 @@ pub(super) const RECORD_SUFFIX: &str = ".json";
 /// The longest record file that is read, in bytes: 1,000 addresses of 4,096 bytes, each byte escaped to six.
 pub(super) const RECORD_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// A folder above this size, in bytes, is dear to list however few names are in it: on ext4 it has held about 700
+/// records at once, and a listing of it takes some tenths of a millisecond.
+const LISTED_BYTES_MAX: i64 = 64 * 1024;
+
 /// Mode of new files and folders, before the umask.
 pub(super) const FILE_MODE: u32 = 0o644;
 pub(super) const FOLDER_MODE: u32 = 0o777;
@@ -52,7 +56,7 @@ impl Room {
             Room::Releases => "releases",
             Room::Superseded => "superseded",
             Room::Archive => "archive",
-            Room::Waiting => "waiting",
+            Room::Waiting => WAITING,
             Room::Temporary => "tmp",
         }
     }
@@ -74,6 +78,8 @@ impl Watched {
 pub(super) const FOLDERS: [&str; 8] =
     ["reservations", "heartbeats", "releases", "superseded", "waiting", "intents", "archive", "tmp"];
 
+/// The name of the folder of the tickets.
+pub(super) const WAITING: &str = "waiting";
 /// The name of the store's lock file.
 pub(super) const LOCK_NAME: &str = "lock";
 /// The name of the file with the last token.
@@ -164,6 +170,16 @@ impl Store {
         }
     }
 
+    /// Makes the folder of the tickets in a store of an earlier version, which has none. It has all the rest: a store
+    /// that lacks more is damaged, or being deleted, and nothing is put there.
+    pub(super) fn make_waiting(&self) -> Result<Folder, EngineError> {
+        for room in [Room::Reservations, Room::Heartbeats, Room::Releases, Room::Superseded, Room::Temporary]
+        {
+            self.root.room(room)?.ok_or_else(|| self.root.missing(room))?;
+        }
+        self.root.make_below(WAITING)
+    }
+
     /// Reads the reservation `id` and verifies it; `None` if there is none.
     pub(super) fn reservation(&self, id: ReservationId) -> Result<Option<Reservation>, EngineError> {
         let name = record_name(id);
@@ -203,10 +219,7 @@ impl Folder {
         let open = rustix::fs::fstat(&self.fd).map_err(|errno| self.unreadable("", errno))?;
         match rustix::fs::statat(rustix::fs::CWD, &self.path, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(named) if is_same_file(&named, &open) => Ok(()),
-            _ => Err(EngineError::Incomplete {
-                path: self.path.clone(),
-                detail: "was deleted or replaced while it was used: look what happened to the store, then try again",
-            }),
+            _ => Err(EngineError::Gone { path: self.path.clone() }),
         }
     }
 
@@ -389,6 +402,13 @@ impl Folder {
         Ok(true)
     }
 
+    /// Whether listing this folder is dear: there are more than `few` names in it, or there were so many once that
+    /// the folder itself has grown. On some file systems (ext4) it never shrinks, and a listing walks all of it.
+    pub(super) fn is_dear_to_list(&self, few: usize) -> Result<bool, EngineError> {
+        let stat = rustix::fs::fstat(&self.fd).map_err(|errno| self.unreadable("", errno))?;
+        Ok(stat.st_size > LISTED_BYTES_MAX || self.has_more_than(few)?)
+    }
+
     /// Whether there are more than `few` names in this folder.
     pub(super) fn has_more_than(&self, few: usize) -> Result<bool, EngineError> {
         let unreadable = |errno: Errno| self.unreadable("", errno);
@@ -444,23 +464,14 @@ impl Folder {
         self.below(name)?.ok_or_else(|| self.unreadable(name, Errno::NOENT))
     }
 
-    /// Whether no folder of a store is missing here, nor the token.
+    /// Whether no folder of a store is missing here, nor the token, nor the lock.
     pub(super) fn is_complete(&self) -> Result<bool, EngineError> {
-        for name in FOLDERS.iter().chain([&TOKEN_NAME]) {
+        for name in FOLDERS.iter().chain([&TOKEN_NAME, &LOCK_NAME]) {
             if !self.holds(name)? {
                 return Ok(false);
             }
         }
         Ok(true)
-    }
-
-    /// Makes one folder of a store if it is missing here.
-    pub(super) fn make_room(&self, room: Room) -> Result<(), EngineError> {
-        let name = room.folder_name();
-        match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(FOLDER_MODE)) {
-            Ok(()) | Err(Errno::EXIST) => Ok(()),
-            Err(errno) => Err(self.unwritable(name, "make", errno)),
-        }
     }
 
     /// Makes the folders of a store that are missing here, and returns their paths.
@@ -470,7 +481,7 @@ impl Folder {
         let mut made = Vec::new();
         for name in FOLDERS {
             match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(FOLDER_MODE)) {
-                Ok(()) if name == Room::Waiting.folder_name() => {}
+                Ok(()) if name == WAITING => {}
                 Ok(()) => made.push(self.path_of(name)),
                 Err(Errno::EXIST) => {}
                 Err(errno) => return Err(self.unwritable(name, "make", errno)),

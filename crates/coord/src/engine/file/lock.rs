@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::layout::{FILE_MODE, Folder, LOCK_NAME, OpenFile, Store, is_same_file, record_name};
+use super::publish;
 use super::safeguards::Safeguard;
 use crate::clock::Stopwatch;
 use crate::engine::EngineError;
@@ -40,7 +41,17 @@ pub(super) struct StoreLock {
 }
 
 impl StoreLock {
-    /// Waits for the lock of the store whose folder is `folder`, [`STORE_WAIT`] at most.
+    /// Makes the lock file where there is none: in a store that is being made or repaired, and nowhere else. In a
+    /// store that is being deleted it would stay, and keep the folder from going; and whoever still holds one that
+    /// was deleted would not be alone.
+    pub(super) fn make(folder: &Folder) -> Result<(), EngineError> {
+        match publish::create(folder, LOCK_NAME) {
+            Ok(_) | Err(Errno::EXIST) => Ok(()),
+            Err(errno) => Err(folder.unwritable(LOCK_NAME, "make", errno)),
+        }
+    }
+
+    /// Waits for the lock of the store whose folder is `folder`, [`STORE_WAIT`] at most. Makes nothing.
     pub(super) fn acquire(folder: &Folder) -> Result<StoreLock, EngineError> {
         StoreLock::acquire_within(folder, STORE_WAIT)
     }
@@ -49,13 +60,21 @@ impl StoreLock {
     pub(super) fn acquire_within(folder: &Folder, wait: Duration) -> Result<StoreLock, EngineError> {
         let waiting = Stopwatch::start();
         loop {
-            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let misplaced = || EngineError::Misplaced {
                 path: folder.path_of(LOCK_NAME),
                 detail: "the lock must be a regular file",
             };
-            let fd = match rustix::fs::openat(folder.fd(), LOCK_NAME, flags, Mode::from_raw_mode(FILE_MODE)) {
+            let fd = match rustix::fs::openat(folder.fd(), LOCK_NAME, flags, Mode::empty()) {
                 Ok(fd) => fd,
+                Err(Errno::NOENT) => {
+                    folder.must_be_in_place()?;
+                    return Err(EngineError::Incomplete {
+                        path: folder.path_of(LOCK_NAME),
+                        detail: "is missing, the file that writers lock: if the store is not just being deleted, \
+                                 `muse init` makes it again",
+                    });
+                }
                 Err(Errno::LOOP | Errno::ISDIR | Errno::NXIO) => return Err(misplaced()),
                 Err(errno) => return Err(folder.unwritable(LOCK_NAME, "open", errno)),
             };

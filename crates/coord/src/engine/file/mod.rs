@@ -8,6 +8,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use self::archive::Archive;
@@ -22,7 +23,7 @@ use crate::address::Address;
 use crate::archive::{Archived, Collected, Retention};
 use crate::clock::{Clock, Timestamp};
 use crate::decide::{Blocker, Candidate, Conflict, Decision, Notice, Request, decide};
-use crate::engine::changes::{Changes, Interest};
+use crate::engine::changes::{Changes, Interest, Polling};
 use crate::engine::{
     Beat, Beaten, Engine, EngineError, Grant, Lines, Listing, ReleaseRequest, Released, Reserved, Turn,
 };
@@ -54,7 +55,7 @@ const HEARTBEAT_PREFIX: &str = "heartbeat-";
 /// Reservations in a folder, usually `.muse/coordination`.
 ///
 /// The folder is opened anew by each call, so that a value may live long: a store that was deleted and made
-/// again is used as it is now.
+/// again is used as it is now. One that was deleted is not made again in passing: see [`EngineError::Gone`].
 #[derive(Debug)]
 pub struct FileEngine<C> {
     path: PathBuf,
@@ -63,10 +64,12 @@ pub struct FileEngine<C> {
     index_above: usize,
     unread_max: usize,
     progress: Box<dyn Progress>,
+    /// Whether there was a store already.
+    was_there: AtomicBool,
 }
 
 impl<C: Clock> FileEngine<C> {
-    /// An engine on the store at `path`. The first grant makes it if it is not there; nothing else does.
+    /// An engine on the store at `path`. The first grant makes it if it never was there; nothing else does.
     pub fn new(path: impl Into<PathBuf>, clock: C) -> FileEngine<C> {
         FileEngine::with_safeguards(path, clock, Safeguards::ALL)
     }
@@ -80,7 +83,14 @@ impl<C: Clock> FileEngine<C> {
             index_above: index::FEW,
             unread_max: index::UNREAD_MAX,
             progress: Box::new(Silent),
+            was_there: AtomicBool::new(false),
         }
+    }
+
+    /// The same engine, told whether somebody has seen the store already. If so, no grant makes it.
+    #[must_use = "this returns the engine"]
+    pub fn was_there(self, was_there: bool) -> FileEngine<C> {
+        FileEngine { was_there: AtomicBool::new(was_there), ..self }
     }
 
     /// The same engine with an index above so many records, in place of 64: below, all records are read. Answers do
@@ -137,23 +147,43 @@ impl<C: Clock> FileEngine<C> {
     }
 
     fn open(&self) -> Result<Option<Store>, EngineError> {
-        Store::open(&self.path, self.safeguards)
+        let store = Store::open(&self.path, self.safeguards)?;
+        if store.is_some() {
+            self.was_there.store(true, Ordering::Relaxed);
+        }
+        Ok(store)
     }
 
     /// The index of a store with many records, as it is.
     fn index_as_it_is<'s>(&self, store: &'s Store, access: Access) -> Result<Option<Index<'s>>, EngineError> {
-        let has_many = store.reservations.has_more_than(self.index_above)?;
+        let has_many = store.reservations.is_dear_to_list(self.index_above)?;
         Ok(if has_many { Index::as_it_is(store, access) } else { None })
     }
 
     fn open_or_make(&self) -> Result<Store, EngineError> {
+        // Asked before the look: another thread may make the store after it.
+        let was_there = self.was_there.load(Ordering::Relaxed);
         if let Some(store) = self.open()? {
             return Ok(store);
         }
+        if was_there {
+            return Err(self.gone());
+        }
         self.prepare()?;
-        self.open()?.ok_or_else(|| EngineError::Misplaced {
-            path: self.path.clone(),
-            detail: "the store was deleted while it was used",
+        self.open()?.ok_or_else(|| self.gone())
+    }
+
+    fn gone(&self) -> EngineError {
+        EngineError::Gone { path: self.path.clone() }
+    }
+
+    /// What came of an operation; where something was missing because the store is gone by now, just that.
+    fn unless_gone<T>(&self, done: Result<T, EngineError>) -> Result<T, EngineError> {
+        done.map_err(|error| {
+            let is_gone = error.is_of_missing_part()
+                && self.was_there.load(Ordering::Relaxed)
+                && matches!(self.open(), Ok(None));
+            if is_gone { self.gone() } else { error }
         })
     }
 }
@@ -187,16 +217,25 @@ impl Denial<'_> {
 }
 
 impl<C: Clock> FileEngine<C> {
-    /// Grants `request`, which waits with `ticket`, if it does, or answers what `denied` makes of the denial.
+    /// Grants `request`, which waits with the ticket of `place`, if it does, or answers what `denied` makes of the
+    /// denial, or what stands beside the ticket if that place is lost.
     fn attempt<A: From<Reserved>>(
         &self,
         request: &Request,
-        ticket: Option<TicketNumber>,
+        place: Option<(TicketNumber, A)>,
         denied: impl FnOnce(Denial<'_>) -> Result<A, EngineError>,
     ) -> Result<A, EngineError> {
         let store = self.open_or_make()?;
         let (lock, mut now, mut index) =
             index::locked(&store, self.index_above, self.unread_max, &self.clock, &*self.progress)?;
+        // Asked under the lock: whoever is stopped while it waits for that may lose its place meanwhile.
+        let ticket = match place {
+            Some((ticket, lost)) if !waiting::has_place(&store, ticket, &request.run, now)? => {
+                return Ok(lost);
+            }
+            Some((ticket, _)) => Some(ticket),
+            None => None,
+        };
         let ahead = tickets_ahead(&store, request, ticket, now)?;
         let mut candidates = candidates(&store, &mut index, &request.addresses)?;
         // A denial needs no look: what denies it is there.
@@ -259,39 +298,70 @@ impl<C: Clock> FileEngine<C> {
                 let taken_over = taken_over(request, &candidates);
                 let lease = write_grant(&store, &mut index, request, ticket, &superseded, taken_over, now)?;
                 // Reservations that are being superseded are locked by this process, and not touched.
-                if let Some(index) = &index {
-                    index.tidy(&lock, now);
-                }
+                let untidied = index.as_ref().and_then(|index| index.tidy(&lock, now));
                 let grant = Grant {
                     lease,
                     renewed: false,
                     notices,
                     superseded: superseded.len(),
                     take_over_was_void: void,
+                    untidied: untidied.map(|error| error.to_string()),
                 };
                 return Ok(Reserved::Granted(Box::new(grant)).into());
             }
             now = self.clock.now();
         }
     }
+
+    /// Sends a heartbeat to `store`.
+    fn beat_in(&self, store: &Store, beat: &Beat) -> Result<Beaten, EngineError> {
+        let id = beat.reservation;
+        let name = record_name(id);
+        if store.releases.holds(&name)? {
+            return Ok(Beaten::Released);
+        }
+        let lock = match RecordLock::acquire(store, id, BEAT_WAIT)? {
+            RecordLocking::Locked(lock) => lock,
+            RecordLocking::Busy(_) if store.releases.holds(&name)? => return Ok(Beaten::Released),
+            RecordLocking::Busy(error) => return Err(error),
+            RecordLocking::Missing => return Ok(Beaten::NotFound),
+        };
+        // From here until the lock ends, nobody can supersede or archive this reservation.
+        if let Some(mark) = store.superseded.companion::<Supersession>(id)? {
+            return Ok(Beaten::Superseded(mark));
+        }
+        let bytes = store.reservations.read_open(&name, &lock.open)?;
+        let reservation = Reservation::from_bytes(id, &bytes)
+            .map_err(|source| store.reservations.damaged(&name, source))?;
+        let lease = Lease { heartbeat: heartbeat(store, id)?, ..Lease::fresh(reservation) };
+
+        let now = self.clock.now();
+        let lapsed_seconds = lease.lapsed_seconds(now);
+        let heartbeat = lease.beat(&beat.run, beat.extension, now);
+        write_heartbeat(store, &heartbeat)?;
+        // A release takes no record lock, and it wins, whichever file was written last.
+        if store.releases.holds(&name)? {
+            return Ok(Beaten::Released);
+        }
+        let effective_expiry = lease.reservation.expires_at.max(heartbeat.extended_expires_at);
+        Ok(Beaten::Extended {
+            heartbeat,
+            holder: lease.reservation.run_id,
+            lapsed_seconds,
+            already_over: effective_expiry <= self.clock.now(),
+        })
+    }
 }
 
 impl<C: Clock> Engine for FileEngine<C> {
     fn grant(&self, request: &Request) -> Result<Reserved, EngineError> {
-        self.attempt(request, None, |denial| Ok(Reserved::Denied { conflicts: denial.conflicts }))
+        let denied = |denial: Denial<'_>| Ok(Reserved::Denied { conflicts: denial.conflicts });
+        self.unless_gone(self.attempt(request, None, denied))
     }
 
     fn take_turn(&self, request: &Request, ticket: Option<TicketNumber>) -> Result<Turn, EngineError> {
-        let has_place = |ticket: TicketNumber| match self.open()? {
-            Some(store) => waiting::has_place(&store, ticket, &request.run, self.clock.now()),
-            None => Ok(false),
-        };
-        if let Some(ticket) = ticket
-            && !has_place(ticket)?
-        {
-            return Ok(Turn::PlaceLost);
-        }
-        let turn = self.attempt(request, ticket, |mut denial| {
+        let place = ticket.map(|ticket| (ticket, Turn::PlaceLost));
+        let turn = self.unless_gone(self.attempt(request, place, |mut denial| {
             if request.take_over.is_some() {
                 return Ok(Turn::Answered(Reserved::Denied { conflicts: denial.conflicts }));
             }
@@ -305,7 +375,7 @@ impl<C: Clock> Engine for FileEngine<C> {
                 None => waiting::draw(store, request, now)?.ticket,
             };
             Ok(Turn::Queued { ticket, position: position(&conflicts), conflicts })
-        })?;
+        }))?;
         if let (Turn::Answered(Reserved::Granted(_)), Some(ticket)) = (&turn, ticket) {
             // What it waited for is there. A ticket that cannot be removed stops nobody whom that does not stop,
             // and lapses.
@@ -333,7 +403,7 @@ impl<C: Clock> Engine for FileEngine<C> {
     }
 
     fn stands_until(&self, conflict: &Conflict) -> Result<Option<Timestamp>, EngineError> {
-        let Some(store) = self.open()? else { return Ok(None) };
+        let Some(store) = self.open()? else { return Err(self.gone()) };
         let now = self.clock.now();
         match &conflict.blocker {
             Blocker::Waiter(waiter) => waiting::stands_until(&store, waiter.ticket, now),
@@ -342,7 +412,9 @@ impl<C: Clock> Engine for FileEngine<C> {
                 if store.releases.holds(&name)? || store.superseded.holds(&name)? {
                     return Ok(None);
                 }
-                let Some(reservation) = store.reservation(holder.reservation_id)? else { return Ok(None) };
+                let Some(reservation) = store.reservation(holder.reservation_id)? else {
+                    return Err(removed_while_used(&store, holder.reservation_id));
+                };
                 let heartbeat = heartbeat(&store, holder.reservation_id)?;
                 let expiry = Lease { heartbeat, ..Lease::fresh(reservation) }.effective_expiry();
                 Ok((now < expiry).then_some(expiry))
@@ -351,46 +423,15 @@ impl<C: Clock> Engine for FileEngine<C> {
     }
 
     fn changes(&self, interest: Interest) -> Result<Box<dyn Changes>, EngineError> {
-        changes::changes(&self.open_or_make()?, interest)
+        Ok(match self.open()? {
+            Some(store) => changes::changes(&store, interest),
+            None => Box::new(Polling),
+        })
     }
 
     fn beat(&self, beat: &Beat) -> Result<Beaten, EngineError> {
-        let id = beat.reservation;
-        let name = record_name(id);
         let Some(store) = self.open()? else { return Ok(Beaten::NotFound) };
-        if store.releases.holds(&name)? {
-            return Ok(Beaten::Released);
-        }
-        let lock = match RecordLock::acquire(&store, id, BEAT_WAIT)? {
-            RecordLocking::Locked(lock) => lock,
-            RecordLocking::Busy(_) if store.releases.holds(&name)? => return Ok(Beaten::Released),
-            RecordLocking::Busy(error) => return Err(error),
-            RecordLocking::Missing => return Ok(Beaten::NotFound),
-        };
-        // From here until the lock ends, nobody can supersede or archive this reservation.
-        if let Some(mark) = store.superseded.companion::<Supersession>(id)? {
-            return Ok(Beaten::Superseded(mark));
-        }
-        let bytes = store.reservations.read_open(&name, &lock.open)?;
-        let reservation = Reservation::from_bytes(id, &bytes)
-            .map_err(|source| store.reservations.damaged(&name, source))?;
-        let lease = Lease { heartbeat: heartbeat(&store, id)?, ..Lease::fresh(reservation) };
-
-        let now = self.clock.now();
-        let lapsed_seconds = lease.lapsed_seconds(now);
-        let heartbeat = lease.beat(&beat.run, beat.extension, now);
-        write_heartbeat(&store, &heartbeat)?;
-        // A release takes no record lock, and it wins, whichever file was written last.
-        if store.releases.holds(&name)? {
-            return Ok(Beaten::Released);
-        }
-        let effective_expiry = lease.reservation.expires_at.max(heartbeat.extended_expires_at);
-        Ok(Beaten::Extended {
-            heartbeat,
-            holder: lease.reservation.run_id,
-            lapsed_seconds,
-            already_over: effective_expiry <= self.clock.now(),
-        })
+        self.unless_gone(self.beat_in(&store, beat))
     }
 
     fn release(
@@ -400,7 +441,7 @@ impl<C: Clock> Engine for FileEngine<C> {
         let Some(store) = self.open()? else {
             return Ok(request.reservations.iter().map(|&id| (id, Ok(Released::NotFound))).collect());
         };
-        let lock = StoreLock::acquire(&store.root)?;
+        let lock = self.unless_gone(StoreLock::acquire(&store.root))?;
         let now = self.clock.now();
         sweep(&store, now)?;
         let index = self.index_as_it_is(&store, Access::Write)?;
@@ -410,7 +451,7 @@ impl<C: Clock> Engine for FileEngine<C> {
             let released = marked(index.as_ref(), &[Watched::Releases], || {
                 write_release(&store, request, id, now, &mut published)
             });
-            answers.push((id, released));
+            answers.push((id, self.unless_gone(released)));
         }
         if !published.staged.is_empty() {
             store.releases.sync()?;
@@ -742,8 +783,8 @@ fn lock_lapsed(store: &Store, candidate: &mut Candidate) -> Result<Option<Record
 }
 
 fn removed_while_used(store: &Store, id: ReservationId) -> EngineError {
-    let detail = "it was removed while it was used";
-    EngineError::Misplaced { path: store.reservations.path_of(&record_name(id)), detail }
+    let source = std::io::Error::new(std::io::ErrorKind::NotFound, "it was removed while it was used");
+    store.reservations.unreadable(&record_name(id), source)
 }
 
 /// Extends the reservation that `request` repeats.
@@ -771,6 +812,7 @@ fn renew(
         notices,
         superseded: 0,
         take_over_was_void,
+        untidied: None,
     })))
 }
 

@@ -88,12 +88,13 @@ fn fill(building: &Path, safeguards: Safeguards, now: Timestamp) -> Result<(), E
     let gone = || unwritable(building, "make", io::ErrorKind::NotFound.into());
     let _made = Folder::open(building, safeguards)?.ok_or_else(gone)?.make_rooms()?;
     let store = Store::open(building, safeguards)?.ok_or_else(gone)?;
+    StoreLock::make(&store.root)?;
     let _lock = StoreLock::acquire(&store.root)?;
     tokens::start(&store, first_token(now))
 }
 
-/// Adds what is missing to a store that is there: folders, whose paths are returned, and a token above all that
-/// it granted.
+/// Adds what is missing to a store that is there: folders, whose paths are returned, the lock, and a token above all
+/// that it granted.
 fn complete(
     root: &Folder,
     path: &Path,
@@ -106,6 +107,7 @@ fn complete(
         Store::open(path, safeguards)?;
         return Ok(Vec::new());
     }
+    StoreLock::make(root)?;
     let _lock = StoreLock::acquire(root)?;
     let restored = root.make_rooms()?;
     root.sync()?;

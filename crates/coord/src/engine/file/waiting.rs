@@ -128,12 +128,10 @@ fn written_at(stat: &Stat) -> Timestamp {
 
 /// Draws the next ticket for `request`. The caller holds the store's lock.
 pub(super) fn draw(store: &Store, request: &Request, now: Timestamp) -> Result<Ticket, EngineError> {
-    store.root.make_room(Room::Waiting)?;
-    let gone = || EngineError::Misplaced {
-        path: store.root.path_of("waiting"),
-        detail: "it was removed while it was used",
+    let folder = match folder(store)? {
+        Some(folder) => folder,
+        None => store.make_waiting()?,
     };
-    let folder = folder(store)?.ok_or_else(gone)?;
     let mut greatest = None;
     folder.for_each_entry(|name, _| greatest = greatest.max(number_of(name)))?;
     let number = TicketNumber::next(Some(tokens::last(store)?), greatest, now.milliseconds_since_1970())

@@ -130,13 +130,13 @@ impl<'v, C: Clock> View<'v, C> {
     }
 
     fn look_at_lock(&self) -> Result<Option<Wrong>, EngineError> {
-        let found = type_of(self.root, LOCK_NAME.as_ref())?;
-        Ok(found.filter(|found| *found != FileType::RegularFile).map(|_| Wrong {
-            path: shown(&self.root.path_of(LOCK_NAME)),
-            kind: FindingKind::NotAFile,
-            detail: "the lock is not a regular file: nobody can reserve or release".to_owned(),
-            remedy: Remedy::Quarantine,
-        }))
+        let (kind, detail, remedy) = match type_of(self.root, LOCK_NAME.as_ref())? {
+            Some(FileType::RegularFile) => return Ok(None),
+            Some(_) => (FindingKind::NotAFile, "the lock is not a regular file", Remedy::ReplaceLock),
+            None => (FindingKind::LockMissing, "the lock is missing", Remedy::MakeLock),
+        };
+        let path = shown(&self.root.path_of(LOCK_NAME));
+        Ok(Some(Wrong { path, kind, detail: format!("{detail}: nobody can reserve or release"), remedy }))
     }
 
     fn look_at_folder(&self, name: &'static str) -> Result<Option<Wrong>, EngineError> {
@@ -442,6 +442,7 @@ fn unreadable(error: &EngineError) -> Wrong {
         | EngineError::DamagedLine { path, .. }
         | EngineError::Misplaced { path, .. }
         | EngineError::Incomplete { path, .. }
+        | EngineError::Gone { path }
         | EngineError::Unreadable { path, .. }
         | EngineError::Unwritable { path, .. }
         | EngineError::Busy { path, .. }

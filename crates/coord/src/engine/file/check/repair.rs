@@ -35,14 +35,18 @@ const BLOCK_BYTES: usize = 256 * 1024;
 type Done = Result<String, String>;
 
 impl<C: Clock> View<'_, C> {
-    /// Repairs what needs no lock, for nobody can have it.
-    pub(super) fn repair(&self, subject: &Subject, wrong: &Wrong) -> Done {
-        match (subject, &wrong.remedy) {
-            (Subject::Lock, Remedy::Quarantine) => {
-                self.put_aside(self.root, "", LOCK_NAME.as_ref()).map_err(|error| error.to_string())
-            }
-            _ => Err("not repaired".to_owned()),
-        }
+    /// Repairs the lock, which needs no lock, for nobody can have it.
+    pub(super) fn repair_lock(&self, wrong: &Wrong) -> Done {
+        let made = |()| "made again".to_owned();
+        let done = match &wrong.remedy {
+            Remedy::MakeLock => StoreLock::make(self.root).map(made),
+            Remedy::ReplaceLock => self.put_aside(self.root, "", LOCK_NAME.as_ref()).and_then(|done| {
+                StoreLock::make(self.root)?;
+                Ok(format!("{done}, and made again"))
+            }),
+            _ => return Err("not repaired".to_owned()),
+        };
+        done.map_err(|error| error.to_string())
     }
 
     /// Repairs what was just found under the store's lock, and looks whether it is right now.
@@ -217,7 +221,7 @@ impl<C: Clock> View<'_, C> {
                 self.put_aside(&folder, INDEX_FOLDER, name.as_ref())?;
             }
         }
-        if store.reservations.has_more_than(self.engine.index_above)? {
+        if store.reservations.is_dear_to_list(self.engine.index_above)? {
             index::remake(store, lock, self.engine.clock.now(), &*self.engine.progress)?;
         }
         Ok("made anew".to_owned())

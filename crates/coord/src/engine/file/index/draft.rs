@@ -50,7 +50,7 @@ pub(in super::super) fn locked<'s>(
         let lock = StoreLock::acquire(&store.root)?;
         let now = clock.now();
         sweep(store, now)?;
-        if !store.reservations.has_more_than(above)? {
+        if !store.reservations.is_dear_to_list(above)? {
             return Ok((lock, now, None));
         }
         let may_be_drafted = attempt.is_none();
