@@ -76,7 +76,7 @@ impl Context {
 
     /// What shows how far something is that takes long.
     pub(crate) fn progress(&self) -> Box<dyn Progress> {
-        crate::progress::progress(!self.json && self.draws && io::stderr().is_terminal())
+        crate::progress::progress(!self.json && self.draws, || io::stderr().is_terminal())
     }
 
     /// Whether a person looks at standard output, on a terminal that can be drawn on.

@@ -10,14 +10,16 @@ use muse_coord::{Progress, Silent};
 const DRAWN_PER_SECOND: u8 = 10;
 
 /// A bar for what has a known length, and a count for what has not. Taken away when dropped.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Bar {
+    is_seen: fn() -> bool,
     current: Mutex<Option<ProgressBar>>,
 }
 
-/// What shows how far something is. `is_seen` says whether a person looks at standard error.
-pub(crate) fn progress(is_seen: bool) -> Box<dyn Progress> {
-    if is_seen { Box::new(Bar::default()) } else { Box::new(Silent) }
+/// What shows how far something is, if that is `wanted`. Whether a person looks at standard error is asked of `is_seen`
+/// when something does take long.
+pub(crate) fn progress(wanted: bool, is_seen: fn() -> bool) -> Box<dyn Progress> {
+    if wanted { Box::new(Bar { is_seen, current: Mutex::default() }) } else { Box::new(Silent) }
 }
 
 impl Bar {
@@ -31,6 +33,9 @@ impl Bar {
 
 impl Progress for Bar {
     fn begin(&self, total: Option<u64>, what: &'static str) {
+        if !(self.is_seen)() {
+            return;
+        }
         let template = match total {
             Some(_) => "{msg} {wide_bar} {pos}/{len}",
             None => "{msg} {pos}",
