@@ -626,6 +626,28 @@ fn the_screen_follows_its_size_however_small() {
     tmux.until_shown("ready>");
 }
 
+/// Terminals move what they show when their size changes, and a size that is back before anybody asks for it is none
+/// that has changed.
+#[test]
+fn a_size_that_comes_back_is_drawn_anew() {
+    let site = Site::new();
+    three(&site);
+    let tmux = terminal(&site, 80, 24);
+    let muse = env!("CARGO_BIN_EXE_muse");
+    tmux.line(&format!("sh -c 'tty > tty; echo $$ > pid; exec \"{muse}\" coord watch'"));
+    until_seen(&tmux, "q end  / filter  s sort");
+    let read = |name: &str| fs::read_to_string(site.at(name)).unwrap().trim().to_owned();
+    // What a terminal may do to the picture on the way from one size to another and back.
+    fs::write(read("tty"), "\x1b[2J").unwrap();
+    until("the picture is gone", || !tmux.lines(false).iter().any(|line| line.contains("q end")));
+    signal(read("pid").parse().unwrap(), Signal::WINCH);
+    until_seen(&tmux, "q end  / filter  s sort");
+    until_seen(&tmux, "3 held, 0 waiting");
+    until_seen(&tmux, "> carol/sub-1");
+    tmux.text("q");
+    tmux.until_shown("ready>");
+}
+
 #[test]
 fn the_terminal_is_given_back_whatever_ends_it() {
     let site = Site::new();

@@ -104,6 +104,8 @@ pub(crate) fn show(scope: Scope, interrupts: Interrupts, context: &Context) -> R
         while let Some(one) = happening {
             match one {
                 Happening::Seen(seen) => view.see(*seen),
+                // What the terminal made of the picture meanwhile is not known, also if the size is as before.
+                Happening::Input(Input::Resize(..)) => drawn.terminal.clear().map_err(failed)?,
                 Happening::Input(input) => {
                     if let Some(key) = key(&input)
                         && view.press(key)
@@ -151,7 +153,7 @@ fn read_keys(sender: &Sender<Happening>) {
     sender.send(Happening::InputEnded).unwrap_or_default();
 }
 
-/// What was pressed, if it means something here. A resize means only that all is drawn anew.
+/// What was pressed, if it means something here.
 fn key(input: &Input) -> Option<Key> {
     let Input::Key(key) = input else { return None };
     if key.kind == KeyEventKind::Release {
