@@ -65,6 +65,8 @@ const NEWEST_AT_ONCE_MAX: usize = 65_536;
 pub(super) const FOLDER: &str = "index";
 /// What the name of the database ends with; before it stands the boot's id.
 const SUFFIX: &str = ".sqlite";
+/// What the name of its journal has behind its own.
+const JOURNAL_SUFFIX: &str = "-journal";
 
 /// An open index that has an entry for every standing reservation.
 #[derive(Debug)]
@@ -288,10 +290,10 @@ impl<'s> Index<'s> {
             read_each(ids, |id| super::find(self.store, id)).into_iter().filter_map(Result::transpose)
         };
         let mut leases: Vec<Result<Lease, EngineError>> = read(&self.tables.without_token().ok()?).collect();
-        let (mut found, mut below, mut part) = (0, None, count.clamp(1, NEWEST_AT_ONCE_MAX));
+        let (mut found, mut after, mut part) = (0, None, count.clamp(1, NEWEST_AT_ONCE_MAX));
         loop {
-            let newest = self.tables.newest(below, part).ok()?;
-            let Some((_, last)) = newest.last() else { return Some(leases) };
+            let newest = self.tables.newest(after, part).ok()?;
+            let Some(last) = newest.last() else { return Some(leases) };
             let ids: Vec<ReservationId> = newest.iter().map(|(id, _)| *id).collect();
             for lease in read(&ids) {
                 found += usize::from(lease.as_ref().is_ok_and(wanted));
@@ -300,7 +302,7 @@ impl<'s> Index<'s> {
             if found >= count {
                 return Some(leases);
             }
-            below = Some(*last);
+            after = Some(*last);
             part = (2 * part).min(NEWEST_AT_ONCE_MAX);
         }
     }
@@ -510,7 +512,8 @@ pub(super) fn current_name(store: &Store) -> Option<String> {
 
 /// Whether a file of this name is a database of some boot, or lies beside one.
 pub(super) fn is_index_file(name: &str) -> bool {
-    let database = name.strip_suffix("-journal").or_else(|| name.strip_suffix(DRAFT_SUFFIX)).unwrap_or(name);
+    let database =
+        name.strip_suffix(JOURNAL_SUFFIX).or_else(|| name.strip_suffix(DRAFT_SUFFIX)).unwrap_or(name);
     let boot = database.strip_suffix(SUFFIX);
     boot.is_some_and(|boot| boot.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
 }

@@ -70,7 +70,7 @@ pub(super) struct Known {
 }
 
 /// When all names were looked at, and how many records there were.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Look {
     pub(super) at: Timestamp,
     pub(super) records: u32,
@@ -227,19 +227,21 @@ impl Tables {
         ids.collect()
     }
 
-    /// At most `limit` with tokens below `below`, the largest first.
+    /// At most `limit` of those that come after `after`, those with the largest tokens first.
     pub(super) fn newest(
         &self,
-        below: Option<Token>,
+        after: Option<(ReservationId, Token)>,
         limit: usize,
     ) -> rusqlite::Result<Vec<(ReservationId, Token)>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut statement = self.connection.prepare_cached(
-            "SELECT id, token FROM known WHERE token < ?1 ORDER BY token DESC, id LIMIT ?2",
+            "SELECT id, token FROM known WHERE (token, id) < (?1, ?2) ORDER BY token DESC, id DESC LIMIT ?3",
         )?;
-        let below = below.map_or(i64::MAX, number_of_token);
+        // A store that was put together from two may have two of one token.
+        let (id, token) =
+            after.map_or((None, i64::MAX), |(id, token)| (Some(id.digest()), number_of_token(token)));
         let newest = statement
-            .query_map(params![below, limit], |row| Ok((id(row, 0)?, token(row, 1)?)))?
+            .query_map(params![token, id, limit], |row| Ok((self::id(row, 0)?, self::token(row, 1)?)))?
             .filter_map(|row| row.map(|(id, token)| Some((id, token?))).transpose());
         newest.collect()
     }
@@ -392,4 +394,36 @@ fn token(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Token>> {
 /// Tokens are below 2^53.
 fn number_of_token(token: Token) -> i64 {
     i64::try_from(token.get()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_are_told_part_by_part_though_some_have_one_token() {
+        let folder = tempfile::tempdir().unwrap();
+        let tables = Tables::open_or_make(&folder.path().join("tables")).unwrap();
+        let all: Vec<(ReservationId, Token)> = [(9, 4), (8, 3), (7, 3), (6, 3), (5, 2)]
+            .map(|(id, token)| (ReservationId::from_digest([id; 32]), Token::new(token).unwrap()))
+            .into();
+        let known = |&(id, token)| Known {
+            id,
+            token: Some(token),
+            has_ended: false,
+            due: Timestamp::from_microseconds(0),
+        };
+        tables.change(|tables| all.iter().try_for_each(|one| tables.know(known(one)))).unwrap();
+        for limit in 1..=all.len() {
+            let mut told = Vec::new();
+            loop {
+                let part = tables.newest(told.last().copied(), limit).unwrap();
+                if part.is_empty() {
+                    break;
+                }
+                told.extend(part);
+            }
+            assert_eq!(told, all, "{limit} at once");
+        }
+    }
 }
