@@ -40,13 +40,36 @@ impl<C: Clock> View<'_, C> {
         let made = |()| "made again".to_owned();
         let done = match &wrong.remedy {
             Remedy::MakeLock => StoreLock::make(self.root).map(made),
-            Remedy::ReplaceLock => self.put_aside(self.root, "", LOCK_NAME.as_ref()).and_then(|done| {
-                StoreLock::make(self.root)?;
-                Ok(format!("{done}, and made again"))
-            }),
+            Remedy::ReplaceLock => self.replace_lock(),
             _ => return Err("not repaired".to_owned()),
         };
         done.map_err(|error| error.to_string())
+    }
+
+    /// Another repair may have made a lock since this one looked, and somebody may hold that.
+    fn replace_lock(&self) -> Result<String, EngineError> {
+        match type_of(self.root, LOCK_NAME.as_ref())? {
+            None | Some(FileType::RegularFile) => {
+                StoreLock::make(self.root)?;
+                Ok("made again".to_owned())
+            }
+            Some(_) => self.put_lock_aside(),
+        }
+    }
+
+    /// Moves what has the lock's name aside, and makes the lock, unless it was one: then that gets its name back.
+    fn put_lock_aside(&self) -> Result<String, EngineError> {
+        let quarantine = self.quarantine()?;
+        let new = self.put_aside_as(self.root, "", LOCK_NAME.as_ref())?;
+        let was_lock = type_of(&quarantine, new.as_ref())? == Some(FileType::RegularFile);
+        if !was_lock {
+            StoreLock::make(self.root)?;
+            return Ok(format!("moved to {QUARANTINE}/{new}, and made again"));
+        }
+        if publish::quarantine(&quarantine, new.as_ref(), self.root, LOCK_NAME)? {
+            return Ok("made again".to_owned());
+        }
+        Err(self.root.unwritable(LOCK_NAME, "put back", io::ErrorKind::AlreadyExists))
     }
 
     /// Repairs what was just found under the store's lock, and looks whether it is right now.
@@ -158,12 +181,18 @@ impl<C: Clock> View<'_, C> {
 
     /// Moves whatever has this name into the quarantine, under a name that is free there.
     fn put_aside(&self, folder: &Folder, room: &str, name: &OsStr) -> Result<String, EngineError> {
+        let new = self.put_aside_as(folder, room, name)?;
+        Ok(format!("moved to {QUARANTINE}/{new}"))
+    }
+
+    /// As [`View::put_aside`]; returns the name in the quarantine.
+    fn put_aside_as(&self, folder: &Folder, room: &str, name: &OsStr) -> Result<String, EngineError> {
         let quarantine = self.quarantine()?;
         let plain = name_in_quarantine(room, name);
         for number in 1..=NAMES_MAX {
             let new = numbered(&plain, number);
             if publish::quarantine(folder, name, &quarantine, &new)? {
-                return Ok(format!("moved to {QUARANTINE}/{new}"));
+                return Ok(new);
             }
         }
         Err(quarantine.unwritable(&plain, "quarantine", io::ErrorKind::AlreadyExists))
@@ -213,11 +242,15 @@ impl<C: Clock> View<'_, C> {
     }
 
     /// Makes the index anew. What cannot be used goes to the quarantine, the database before its journal: a database
-    /// without its journal could be half changed.
+    /// without its journal could be half changed. A draft that somebody is making stays.
     fn make_index(&self, lock: &StoreLock, store: &Store, kind: FindingKind) -> Result<String, EngineError> {
         if kind != FindingKind::IndexMissing {
             let folder = self.root.make_below(INDEX_FOLDER)?;
-            for (name, _) in index::file_names(store)? {
+            for (name, file_type) in index::file_names(store)? {
+                let is_draft = file_type == FileType::RegularFile && index::is_draft(&name);
+                if is_draft && index::is_being_made(store, &name)? {
+                    continue;
+                }
                 self.put_aside(&folder, INDEX_FOLDER, name.as_ref())?;
             }
         }
@@ -333,7 +366,11 @@ fn copy(file: &std::fs::File, range: std::ops::Range<u64>, out: &mut dyn io::Wri
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::clock::ManualClock;
+    use crate::engine::file::FileEngine;
 
     #[test]
     fn the_run_of_a_repair_is_a_run_id() {
@@ -347,5 +384,33 @@ mod tests {
         let long = name_in_quarantine("reservations", "é".repeat(127).as_ref());
         assert!(long.len() < 255 - 6, "{}", long.len());
         assert_eq!((numbered("a", 1), numbered("a", 2)), ("a".to_owned(), "a.2".to_owned()));
+    }
+
+    #[test]
+    fn a_lock_that_another_repair_has_made_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = FileEngine::new(folder.path().join("coordination"), ManualClock::at_seconds(1));
+        engine.prepare().unwrap();
+        let root = Folder::open(engine.path(), engine.safeguards).unwrap().unwrap();
+        let view = View::of_base(&engine, &root);
+        let lock = StoreLock::acquire(&root).unwrap();
+        let is_held =
+            || matches!(StoreLock::acquire_within(&root, Duration::ZERO), Err(EngineError::Busy { .. }));
+        let in_quarantine = || {
+            let quarantine = view.quarantine().unwrap();
+            let mut names = 0;
+            quarantine.for_each_entry(|_, _| names += 1).unwrap();
+            names
+        };
+
+        // Made before the second look, and between that and the move.
+        view.replace_lock().unwrap();
+        assert!(is_held());
+        assert_eq!(in_quarantine(), 0);
+        view.put_lock_aside().unwrap();
+        assert!(is_held(), "who holds the lock must keep others out");
+        assert_eq!(in_quarantine(), 0);
+        drop(lock);
+        StoreLock::acquire_within(&root, Duration::ZERO).map(drop).unwrap();
     }
 }
