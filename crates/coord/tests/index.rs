@@ -7,12 +7,12 @@
 #![cfg(target_os = "linux")]
 
 use std::fs;
-use std::os::unix::fs::{FileExt as _, symlink};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use muse_coord::{
-    Beat, Engine, EngineError, FileEngine, Listing, ManualClock, Progress, ReleaseRequest, Request,
+    Beat, Engine, EngineError, FileEngine, Listing, ManualClock, Progress, ReleaseRequest, Repair, Request,
     ReservationId, Reserved, Retention, RunId, Silent, TakeOver, TtlSeconds, Turn,
 };
 
@@ -60,6 +60,11 @@ impl Site {
         files.retain(|file| file.extension().is_some_and(|extension| extension == "sqlite"));
         assert_eq!(files.len(), 1, "{files:?}");
         files.remove(0)
+    }
+
+    /// Which file the database is.
+    fn index_inode(&self) -> u64 {
+        fs::metadata(self.index()).unwrap().ino()
     }
 
     #[track_caller]
@@ -436,7 +441,7 @@ fn an_index_is_made_in_a_draft_and_tells_how_far_it_is() {
     let engine = site.drafting(move |what| teller.lock().unwrap().push(what.to_owned()));
     assert!(matches!(engine.grant(&request("rival", "crowd/7.py")).unwrap(), Reserved::Denied { .. }));
     let begun = format!("begin indexing Some({MANY})");
-    let expected = ["begin waiting for the index None", &begun, &format!("advance {MANY}"), "end"];
+    let expected = [&*begun, &format!("advance {MANY}"), "end"];
     assert_eq!(*told.lock().unwrap(), expected);
     assert_eq!(site.names_of_index().iter().filter(|name| !name.ends_with("-journal")).count(), 1);
     site.serves();
@@ -444,6 +449,25 @@ fn an_index_is_made_in_a_draft_and_tells_how_far_it_is() {
     // With an index, nobody is told of anything.
     assert!(matches!(engine.grant(&request("rival", "crowd/7.py")).unwrap(), Reserved::Denied { .. }));
     assert_eq!(told.lock().unwrap().len(), expected.len());
+}
+
+#[test]
+fn who_waits_for_a_draft_of_another_says_so() {
+    let site = Site::crowded();
+    let draft = format!("{}-new", site.index().display());
+    site.without_index();
+    fs::create_dir(site.path("index")).unwrap();
+    let other = fs::File::create(draft).unwrap();
+    other.try_lock().unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let (teller, other) = (Arc::clone(&told), Mutex::new(Some(other)));
+    let engine = site.drafting(move |what| {
+        teller.lock().unwrap().push(what.to_owned());
+        drop(other.lock().unwrap().take());
+    });
+    assert!(matches!(engine.grant(&request("rival", "crowd/7.py")).unwrap(), Reserved::Denied { .. }));
+    assert_eq!(told.lock().unwrap()[0], "begin waiting for the index None");
+    site.serves();
 }
 
 #[test]
@@ -482,21 +506,102 @@ fn what_happens_while_a_draft_is_made_is_in_the_index() {
 
 #[test]
 fn of_two_who_make_an_index_one_result_is_used() {
+    // Before the records are read for the draft, and after that.
+    for moment in ["begin indexing", "advance"] {
+        let site = Arc::new(Site::crowded());
+        site.without_index();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let inode = Arc::new(Mutex::new(0));
+        // Somebody else makes one under the lock, as one does who was not let at the draft for too long: it completes
+        // the database that is there.
+        let other = site.another();
+        let engine = {
+            let (site, told, inode) = (Arc::clone(&site), Arc::clone(&told), Arc::clone(&inode));
+            let drafted = Arc::clone(&site);
+            drafted.drafting(move |what| {
+                told.lock().unwrap().push(what.to_owned());
+                if what.starts_with(moment) {
+                    let granted = other.grant(&request("carol", "c.py"));
+                    assert!(matches!(granted, Ok(Reserved::Granted(_))), "{granted:?}");
+                    *inode.lock().unwrap() = site.index_inode();
+                }
+            })
+        };
+        assert!(matches!(engine.grant(&request("rival", "c.py")).unwrap(), Reserved::Denied { .. }));
+        assert_eq!(site.index_inode(), *inode.lock().unwrap(), "{moment}: a stale draft took its place");
+        let has_read = told.lock().unwrap().iter().any(|what| what.starts_with("advance"));
+        assert_eq!(has_read, moment == "advance", "{:?}", told.lock().unwrap());
+        let names = site.names_of_index();
+        assert!(names.iter().all(|name| !name.ends_with("-new")), "{names:?}");
+        site.is_denied("c.py");
+        site.serves();
+    }
+}
+
+#[test]
+fn an_index_that_has_much_to_read_gives_way_to_a_draft() {
     let site = Site::crowded();
+    let inode = site.index_inode();
+    // It was complete once, and what is there now came past it.
+    site.another().index_above(usize::MAX).grant(&request("erin", "e.py")).unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let teller = Arc::clone(&told);
+    let engine = site.drafting(move |what| teller.lock().unwrap().push(what.to_owned()));
+    assert!(matches!(engine.grant(&request("rival", "e.py")).unwrap(), Reserved::Denied { .. }));
+    assert_eq!(told.lock().unwrap()[0], format!("begin indexing Some({})", MANY + 1));
+    assert_ne!(site.index_inode(), inode);
+    site.serves();
+}
+
+#[test]
+fn a_repair_leaves_a_draft_to_whoever_makes_it_and_does_not_wait_for_it() {
+    let site = Arc::new(Site::crowded());
+    let database = site.index();
     site.without_index();
-    // Somebody else makes one under the lock, as one does who was not let at the draft for too long.
-    let other = site.another();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let inode = Arc::new(Mutex::new(0));
+    let repairing = {
+        let told = Arc::clone(&told);
+        let tell = Meanwhile(move |what: &str| told.lock().unwrap().push(what.to_owned()));
+        site.another().telling(Box::new(tell))
+    };
+    let engine = {
+        let (beside, inode) = (Arc::clone(&site), Arc::clone(&inode));
+        site.drafting(move |what| {
+            if what.starts_with("advance") {
+                fs::write(&database, "half of a database").unwrap();
+                let checked = repairing.check(Repair::Yes, &Silent).unwrap();
+                assert!(checked.findings.iter().all(|finding| finding.repaired), "{checked:?}");
+                assert_eq!(checked.findings.len(), 1, "{checked:?}");
+                let names = beside.names_of_index();
+                assert!(names.iter().any(|name| name.ends_with("-new")), "{names:?}");
+                *inode.lock().unwrap() = beside.index_inode();
+            }
+        })
+    };
+    assert!(matches!(engine.grant(&request("rival", "crowd/7.py")).unwrap(), Reserved::Denied { .. }));
+    // The one who makes the draft waits for the store's lock, which the repair holds.
+    assert!(!told.lock().unwrap().iter().any(|what| what.contains("waiting")), "{told:?}");
+    assert_eq!(site.index_inode(), *inode.lock().unwrap(), "a stale draft took its place");
+    let mut kept = fs::read_dir(site.path("quarantine")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(kept.all(|name| !name.to_str().unwrap().ends_with("-new")));
+    site.serves();
+}
+
+#[test]
+fn a_draft_that_took_the_place_of_another_is_not_removed_by_whoever_made_that() {
+    let site = Site::crowded();
+    let draft = PathBuf::from(format!("{}-new", site.index().display()));
+    site.without_index();
+    let newcomer = draft.clone();
     let engine = site.drafting(move |what| {
         if what.starts_with("advance") {
-            assert!(matches!(
-                other.grant(&request("carol", "c.py")),
-                Ok(Reserved::Granted(_) | Reserved::Denied { .. })
-            ));
+            fs::remove_file(&newcomer).unwrap();
+            fs::write(&newcomer, "a newcomer's").unwrap();
         }
     });
-    assert!(matches!(engine.grant(&request("rival", "c.py")).unwrap(), Reserved::Denied { .. }));
-    assert!(site.names_of_index().iter().all(|name| !name.ends_with("-new")), "{:?}", site.names_of_index());
-    site.is_denied("c.py");
+    assert!(matches!(engine.grant(&request("rival", "crowd/7.py")).unwrap(), Reserved::Denied { .. }));
+    assert_eq!(fs::read_to_string(&draft).unwrap(), "a newcomer's");
     site.serves();
 }
 

@@ -6,11 +6,16 @@
 //! names are the whole difference. Killed at any point, there is a draft that nobody reads, or an index that nobody
 //! trusts yet.
 
+use std::time::Duration;
+
 use super::super::layout::{Folder, FolderMark, Store};
 use super::super::lock::{DraftLock, STORE_WAIT, StoreLock};
 use super::super::publish;
-use super::tables::{Changes, Known, Tables};
-use super::{Difference, FOLDER, Fault, LOOKS_MAX, Opened, current_name, due, open_to_write, remove_all};
+use super::tables::{Access, Changes, Known, Look, Tables};
+use super::{
+    Difference, FOLDER, Fault, JOURNAL_SUFFIX, LOOKS_MAX, Opened, current_name, due, open_to_write,
+    remove_all,
+};
 use crate::clock::{Clock, Timestamp};
 use crate::engine::EngineError;
 use crate::engine::file::{read_each, sweep};
@@ -63,15 +68,18 @@ pub(in super::super) fn locked<'s>(
             Opened::Unbuilt => {}
         }
         // Once: what is still missing then is read under the lock.
-        let before = Place::of(store).map(|place| place.identity());
+        let before = Place::of(store).map(|place| place.database());
         drop(lock);
         let place = before.and_then(|before| Some((Place::of(store)?, before)));
-        attempt = Some(place.and_then(|(place, before)| Draft::make(store, place, before, now, progress)));
+        let draft =
+            place.and_then(|(place, before)| Draft::make(store, place, before, now, STORE_WAIT, progress));
+        attempt = Some(draft);
         progress.end();
     }
 }
 
-/// Makes the index for whoever holds the store's lock and is in no hurry.
+/// Makes the index for whoever holds the store's lock and is in no hurry. It waits for nobody's draft: who makes that
+/// waits for this lock in the end.
 ///
 /// # Errors
 ///
@@ -83,8 +91,8 @@ pub(in super::super) fn remake(
     progress: &dyn Progress,
 ) -> Result<(), EngineError> {
     if let Some(place) = Place::of(store) {
-        let before = place.identity();
-        if let Some(draft) = Draft::make(store, place, before, now, progress) {
+        let before = place.database();
+        if let Some(draft) = Draft::make(store, place, before, now, Duration::ZERO, progress) {
             draft.install(lock);
         }
         progress.end();
@@ -95,30 +103,40 @@ pub(in super::super) fn remake(
 /// Where the database of this boot is to be.
 struct Place {
     folder: Folder,
-    database: String,
+    name: String,
     draft: String,
 }
 
-/// Which file the database is.
-type Identity = Option<(i64, i64)>;
+/// Which file the database is, and when it was last complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Present {
+    file: (i64, i64),
+    look: Option<Look>,
+}
 
 impl Place {
     /// `None` where there can be none.
     fn of(store: &Store) -> Option<Place> {
-        let database = current_name(store)?;
-        let draft = format!("{database}{DRAFT_SUFFIX}");
-        Some(Place { folder: store.root.make_below(FOLDER).ok()?, database, draft })
+        let name = current_name(store)?;
+        let draft = format!("{name}{DRAFT_SUFFIX}");
+        Some(Place { folder: store.root.make_below(FOLDER).ok()?, name, draft })
     }
 
-    fn identity(&self) -> Identity {
-        let FolderMark { device, inode, .. } = self.folder.mark_of(&self.database)?;
-        Some((device, inode))
+    /// The database that is there.
+    fn database(&self) -> Option<Present> {
+        let FolderMark { device, inode, .. } = self.folder.mark_of(&self.name)?;
+        let tables = Tables::open(&self.folder.path_of(&self.name), Access::Read);
+        let look = tables.and_then(|tables| tables.look()).ok().flatten();
+        Some(Present { file: (device, inode), look })
     }
 
-    /// Whether somebody has made an index since the database was `before`.
-    fn is_served(&self, before: Identity) -> bool {
-        let identity = self.identity();
-        identity.is_some() && identity != before
+    /// Whether somebody has made an index since the database was `before`: another one, or that one complete.
+    fn is_served(&self, before: Option<Present>) -> bool {
+        self.database().is_some_and(|now| {
+            let changed =
+                |before: Present| now.file != before.file || (now.look.is_some() && now.look != before.look);
+            before.is_none_or(changed)
+        })
     }
 }
 
@@ -126,23 +144,30 @@ impl Place {
 struct Draft {
     place: Place,
     /// Which database it is to take the place of.
-    before: Identity,
+    before: Option<Present>,
     lock: DraftLock,
 }
 
 impl Draft {
-    /// Makes a draft; `None` if that cannot be, or if somebody else was quicker.
+    /// Makes a draft; `None` if that cannot be, if somebody else was quicker, or is at it for all of `wait`.
     fn make(
         store: &Store,
         place: Place,
-        before: Identity,
+        before: Option<Present>,
         now: Timestamp,
+        wait: Duration,
         progress: &dyn Progress,
     ) -> Option<Draft> {
-        progress.begin(None, "waiting for the index");
+        let acquire = |wait| DraftLock::acquire(&place.folder, &place.draft, wait).ok();
         // A process that was killed left its own: its content is not known.
         let lock = loop {
-            let lock = DraftLock::acquire(&place.folder, &place.draft, STORE_WAIT).ok()??;
+            let lock = match acquire(Duration::ZERO)? {
+                None if !wait.is_zero() => {
+                    progress.begin(None, "waiting for the index");
+                    acquire(wait)?
+                }
+                lock => lock,
+            }?;
             if lock.is_new {
                 break lock;
             }
@@ -206,20 +231,26 @@ impl Draft {
 
     /// Moves the draft into its place, unless somebody else was quicker.
     fn install(self, _: &StoreLock) {
-        let Place { folder, database, draft } = &self.place;
+        let Place { folder, name, draft } = &self.place;
         if self.place.is_served(self.before) || !self.lock.is_of(folder, draft).unwrap_or_default() {
             return;
         }
         // A journal that is left of the database before would be rolled back into this one.
         remove_all(folder, draft);
         // Where it is not moved, it is removed, and the index is made under the lock.
-        publish::rename(folder, draft, database).unwrap_or_default();
+        if folder.holds(&format!("{name}{JOURNAL_SUFFIX}")).is_ok_and(|is_left| !is_left) {
+            publish::rename(folder, draft, name).unwrap_or_default();
+        }
     }
 }
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        publish::remove(&self.place.folder, &self.place.draft).unwrap_or_default();
+        // Once it is moved, or was taken away by somebody, the name may be that of another's.
+        let Place { folder, draft, .. } = &self.place;
+        if self.lock.is_of(folder, draft).unwrap_or_default() {
+            publish::remove(folder, draft).unwrap_or_default();
+        }
     }
 }
 
