@@ -389,7 +389,7 @@ pub enum EngineError {
         detail: &'static str,
     },
     /// The store was there and is not any more. Nothing makes it again but `prepare` (`muse init`).
-    #[error("the store {} is gone: it was deleted or replaced while it was used", path.display())]
+    #[error("the store {} is gone (it was deleted or replaced while it was used)", path.display())]
     Gone {
         /// The folder.
         path: PathBuf,

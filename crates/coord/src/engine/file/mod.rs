@@ -179,14 +179,19 @@ impl<C: Clock> FileEngine<C> {
 
     /// What came of an operation; where something was missing because the store is gone by now, just that.
     fn unless_gone<T>(&self, done: Result<T, EngineError>) -> Result<T, EngineError> {
-        done.map_err(|error| {
-            let is_gone = error.is_of_missing_part()
-                && self.was_there.load(Ordering::Relaxed)
-                && matches!(self.open(), Ok(None));
-            if is_gone { self.gone() } else { error }
-        })
+        done.map_err(|error| self.or_gone(error))
+    }
+
+    fn or_gone(&self, error: EngineError) -> EngineError {
+        let is_gone = error.is_of_missing_part()
+            && self.was_there.load(Ordering::Relaxed)
+            && matches!(self.open(), Ok(None));
+        if is_gone { self.gone() } else { error }
     }
 }
+
+/// What came of each release that was asked for.
+type Answers = Vec<(ReservationId, Result<Released, EngineError>)>;
 
 /// A request that somebody is in the way of. The store's lock is still held.
 struct Denial<'a> {
@@ -351,6 +356,38 @@ impl<C: Clock> FileEngine<C> {
             already_over: effective_expiry <= self.clock.now(),
         })
     }
+
+    /// Releases in `store`.
+    fn release_in(&self, store: &Store, request: &ReleaseRequest) -> Result<Answers, EngineError> {
+        let lock = StoreLock::acquire(&store.root)?;
+        let now = self.clock.now();
+        sweep(store, now)?;
+        let index = self.index_as_it_is(store, Access::Write)?;
+        let mut published = Published::default();
+        let mut answers = Vec::with_capacity(request.reservations.len());
+        for &id in &request.reservations {
+            let released = marked(index.as_ref(), &[Watched::Releases], || {
+                write_release(store, request, id, now, &mut published)
+            });
+            answers.push((id, self.unless_gone(released)));
+        }
+        if !published.staged.is_empty() {
+            store.releases.sync()?;
+        }
+        let Published { undo, reservations, staged } = published;
+        undo.keep();
+        if let Some(index) = index {
+            index.end(&reservations, now);
+        }
+        drop((staged, lock));
+        // Nobody waits for a look into the archive. What was neither live nor is archived now never was.
+        for (id, answer) in &mut answers {
+            if matches!(answer, Ok(Released::NotFound)) {
+                *answer = self.unless_gone(archive::released(store, *id));
+            }
+        }
+        Ok(answers)
+    }
 }
 
 impl<C: Clock> Engine for FileEngine<C> {
@@ -386,7 +423,7 @@ impl<C: Clock> Engine for FileEngine<C> {
 
     fn keep_place(&self, ticket: TicketNumber, run: &RunId) -> Result<bool, EngineError> {
         match self.open()? {
-            Some(store) => waiting::keep_place(&store, ticket, run, self.clock.now()),
+            Some(store) => self.unless_gone(waiting::keep_place(&store, ticket, run, self.clock.now())),
             None => Ok(false),
         }
     }
@@ -434,41 +471,11 @@ impl<C: Clock> Engine for FileEngine<C> {
         self.unless_gone(self.beat_in(&store, beat))
     }
 
-    fn release(
-        &self,
-        request: &ReleaseRequest,
-    ) -> Result<Vec<(ReservationId, Result<Released, EngineError>)>, EngineError> {
+    fn release(&self, request: &ReleaseRequest) -> Result<Answers, EngineError> {
         let Some(store) = self.open()? else {
             return Ok(request.reservations.iter().map(|&id| (id, Ok(Released::NotFound))).collect());
         };
-        let lock = self.unless_gone(StoreLock::acquire(&store.root))?;
-        let now = self.clock.now();
-        sweep(&store, now)?;
-        let index = self.index_as_it_is(&store, Access::Write)?;
-        let mut published = Published::default();
-        let mut answers = Vec::with_capacity(request.reservations.len());
-        for &id in &request.reservations {
-            let released = marked(index.as_ref(), &[Watched::Releases], || {
-                write_release(&store, request, id, now, &mut published)
-            });
-            answers.push((id, self.unless_gone(released)));
-        }
-        if !published.staged.is_empty() {
-            store.releases.sync()?;
-        }
-        let Published { undo, reservations, staged } = published;
-        undo.keep();
-        if let Some(index) = index {
-            index.end(&reservations, now);
-        }
-        drop((staged, lock));
-        // Nobody waits for a look into the archive. What was neither live nor is archived now never was.
-        for (id, answer) in &mut answers {
-            if matches!(answer, Ok(Released::NotFound)) {
-                *answer = archive::released(&store, *id);
-            }
-        }
-        Ok(answers)
+        self.unless_gone(self.release_in(&store, request))
     }
 
     fn find(&self, id: ReservationId) -> Result<Option<Lease>, EngineError> {
@@ -532,10 +539,10 @@ impl<C: Clock> Engine for FileEngine<C> {
     }
 
     fn collect(&self, retention: &Retention, progress: &dyn Progress) -> Result<Collected, EngineError> {
-        match self.open()? {
-            Some(store) => collect::collect(&store, retention, &self.clock, progress),
-            None => Ok(Collected::default()),
-        }
+        let Some(store) = self.open()? else { return Ok(Collected::default()) };
+        let mut collected = self.unless_gone(collect::collect(&store, retention, &self.clock, progress))?;
+        collected.stopped_by = collected.stopped_by.map(|error| self.or_gone(error));
+        Ok(collected)
     }
 
     fn archived(&self) -> Result<Lines<'_>, EngineError> {
