@@ -62,7 +62,7 @@ pub struct AuditTrail {
 impl Entry {
     fn live(lease: Lease, now: Timestamp) -> Entry {
         let ended_at = lease.ending(now).map(|(_, ended_at)| ended_at);
-        let held_until = ended_at.unwrap_or(now).min(lease.effective_expiry());
+        let held_until = held_until(&lease, now);
         Entry { state: lease.state(now), ended_at, held_until, is_archived: false, lease }
     }
 
@@ -79,16 +79,22 @@ impl Entry {
     }
 }
 
+/// Until when a live reservation was held, or that is `now`.
+fn held_until(lease: &Lease, now: Timestamp) -> Timestamp {
+    lease.ending(now).map_or(now, |(_, ended_at)| ended_at).min(lease.effective_expiry())
+}
+
 impl AuditQuery {
     /// Everything, the newest `limit` of it.
     pub const fn newest(limit: usize) -> AuditQuery {
         AuditQuery { run: None, address: None, since: None, until: None, limit }
     }
 
-    fn shows(&self, entry: &Entry) -> bool {
-        let reservation = &entry.lease.reservation;
+    /// Whether it shows a reservation that was held until then.
+    fn shows(&self, lease: &Lease, held_until: Timestamp) -> bool {
+        let reservation = &lease.reservation;
         self.run.as_ref().is_none_or(|run| *run == reservation.run_id)
-            && self.since.is_none_or(|since| entry.held_until >= since)
+            && self.since.is_none_or(|since| held_until >= since)
             && self.until.is_none_or(|until| reservation.created_at <= until)
             && self
                 .address
@@ -135,12 +141,12 @@ pub fn audit(
     progress: &dyn Progress,
 ) -> Result<AuditTrail, EngineError> {
     // One more than are shown tells that there are more.
-    let wanted = |lease: &Lease| query.shows(&Entry::live(lease.clone(), engine.now()));
+    let wanted = |lease: &Lease| query.shows(lease, held_until(lease, engine.now()));
     let Listing { leases, mut damaged, .. } = engine.newest(query.limit.saturating_add(1), &wanted)?;
     let now = engine.now();
     let mut newest = Newest { limit: query.limit, entries: BTreeMap::new() };
-    for entry in leases.into_iter().map(|lease| Entry::live(lease, now)).filter(|entry| query.shows(entry)) {
-        newest.add(entry);
+    for lease in leases.into_iter().filter(|lease| query.shows(lease, held_until(lease, now))) {
+        newest.add(Entry::live(lease, now));
     }
     let mut more_damaged = 0;
     let mut told = 0;
@@ -168,7 +174,7 @@ pub fn audit(
                 };
                 let before = line.before;
                 let entry = Entry::archived(line);
-                if query.shows(&entry) {
+                if query.shows(&entry.lease, entry.held_until) {
                     newest.add(entry);
                 }
                 let is_settled = before.is_some_and(|before| {

@@ -107,9 +107,10 @@ pub(super) struct FolderMark {
 
 impl FolderMark {
     fn of(stat: &Stat) -> FolderMark {
-        // Numbers of devices and files are compared and stored, not counted with: their bits are what matters.
+        // Numbers of devices and files are compared and stored, not counted with. That of a device has another type
+        // on each system.
         FolderMark {
-            device: stat.st_dev.cast_signed(),
+            device: i64::try_from(i128::from(stat.st_dev)).unwrap_or(i64::MAX),
             inode: stat.st_ino.cast_signed(),
             modified: stat
                 .st_mtime
