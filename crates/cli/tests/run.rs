@@ -992,6 +992,34 @@ fn a_quit_from_the_terminal_ends_a_script_and_leaves_no_core_of_muse() {
     }
 }
 
+/// The words that make a command the first process of a PID namespace, if this system allows that, as it does for root.
+fn first_process() -> Option<&'static str> {
+    let known = ["unshare -pf --mount-proc", "unshare -Urpf --mount-proc"];
+    known.into_iter().find(|words| {
+        let mut words = words.split(' ');
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).arg("true").output().is_ok_and(|output| output.status.success())
+    })
+}
+
+#[test]
+fn a_key_that_ends_the_command_of_the_first_process_in_a_container_is_its_exit_code() {
+    let Some(unshare) = first_process() else {
+        // What decides has a test of its own beside it.
+        eprintln!("not tested: `unshare -p` is not allowed here, or there is no such program");
+        return;
+    };
+    for (key, code) in [("C-c", "130"), ("C-\\", "131")] {
+        let script = format!("ulimit -c 0; {WAIT}");
+        let repeated = Repeated::start(&script, &format!("{unshare} RUN; echo $? > code"));
+        repeated.terminal.key(key);
+        until("it is over", || !repeated.stage.read("code").is_empty());
+        assert_eq!(repeated.stage.read("code").trim(), code);
+        drop(repeated.terminal);
+        repeated.stage.is_left_clean();
+    }
+}
+
 #[test]
 fn an_interrupt_reaches_a_command_in_a_pipeline_once() {
     let stage = Stage::new();

@@ -107,15 +107,26 @@ pub(crate) struct Interrupt {
 impl Interrupt {
     /// Ends this process by the signal, as the key would have without it: a shell that runs a script or a loop goes on
     /// to the next step after a program that exits, whatever its code, and stops after one that a key has ended.
+    ///
+    /// Returns where no signal can end it, so that the exit code tells.
     pub(crate) fn end_by_it(self) {
+        if !has_default_actions(std::process::id()) {
+            return;
+        }
         leave_no_core();
         if self.is_to_be_told {
             // For this process itself it stays pending, blocked as it is.
             kill_current_process_group(self.signal).unwrap_or_default();
         }
-        // If it failed there would be the exit code still.
+        // It fails for numbers that are no signals alone. If the signal did nothing, it would abort this process.
         low_level::emulate_default_handler(self.signal.as_raw()).unwrap_or_default();
     }
+}
+
+/// Whether a signal of which nothing is made ends this process as usual. For the first one of a container (of a PID
+/// namespace) the kernel discards such a signal.
+const fn has_default_actions(pid: u32) -> bool {
+    pid != 1
 }
 
 /// Keeps the kernel from writing this process's memory to a file: what went wrong, if anything did, is the command's.
@@ -187,5 +198,16 @@ impl Source {
 
     fn fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_process_of_a_container_cannot_be_ended_by_its_own_signal() {
+        assert!(!has_default_actions(1));
+        assert!(has_default_actions(2));
     }
 }
