@@ -980,6 +980,20 @@ fn an_interrupt_that_the_command_sees_to_itself_stops_nothing() {
 }
 
 #[test]
+fn an_interrupt_that_the_command_survived_does_not_hide_a_later_one_from_the_terminal() {
+    // It says that it survived once that is too long ago to be why it ends.
+    let script = format!("trap 'trap - INT; sleep 1.1; touch survived' INT; {WAIT}");
+    let repeated = Repeated::start(&script, AROUND[0]);
+    let status = fs::read_to_string(format!("/proc/{}/status", repeated.stage.child())).unwrap();
+    let muse = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap();
+    signal(muse, Signal::INT);
+    until("it has survived", || repeated.stage.at("survived").exists());
+    repeated.terminal.key("C-c");
+    repeated.terminal.until_shown("ready>");
+    repeated.ends("130", 1);
+}
+
+#[test]
 fn a_quit_from_the_terminal_ends_a_script_and_leaves_no_core_of_muse() {
     // The command leaves none itself, nor does the shell of the steps. (Bash would ignore the key.)
     let script = format!("ulimit -c 0; {WAIT}");

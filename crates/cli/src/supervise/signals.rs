@@ -11,10 +11,13 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal as NixSignal};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, kill_current_process_group, setrlimit};
 use signal_hook::{flag, low_level};
+
+use super::deadline::Moment;
 
 /// Those that are blocked. The terminal's own (`SIGTTIN`, `SIGTTOU`) are because another process of the same
 /// pipeline can bring them upon this one, which must go on; and because whoever hands the terminal over from
@@ -37,6 +40,22 @@ pub(super) struct Arrived {
     pub(super) signal: Signal,
     /// A key of the terminal sent it, and so to this process's whole group; no process did. Told on Linux alone.
     pub(super) is_typed: bool,
+    /// When it was read here.
+    pub(super) at: Moment,
+}
+
+/// How long after a signal a command may take to tidy up and to end by that same signal. A key is remembered for longer:
+/// it comes by here where the command does not have the terminal, so that nothing else tells of it. Any other must not
+/// hide a key that came after it.
+const TIDY_AFTER_KEY: Duration = Duration::from_secs(10);
+const TIDY_AFTER_OTHER: Duration = Duration::from_secs(1);
+
+impl Arrived {
+    /// Whether a command that ended at `end` by a signal of this name was ended by this one, and not by a later one that
+    /// did not come by here.
+    pub(super) fn is_why(&self, end: Moment) -> bool {
+        end.since(self.at) <= if self.is_typed { TIDY_AFTER_KEY } else { TIDY_AFTER_OTHER }
+    }
 }
 
 /// Blocked signals, to be read one after the other.
@@ -69,7 +88,7 @@ impl Signals {
     pub(super) fn next(&self) -> io::Result<Option<Arrived>> {
         let Some((number, is_typed)) = self.source.next()? else { return Ok(None) };
         let known = BLOCKED.iter().find(|(signal, _)| *signal as i32 == number);
-        Ok(known.map(|(_, signal)| Arrived { signal: *signal, is_typed }))
+        Ok(known.map(|(_, signal)| Arrived { signal: *signal, is_typed, at: Moment::now() }))
     }
 
     /// Can be read as soon as a signal has arrived.
@@ -209,5 +228,15 @@ mod tests {
     fn the_first_process_of_a_container_cannot_be_ended_by_its_own_signal() {
         assert!(!has_default_actions(1));
         assert!(has_default_actions(2));
+    }
+    #[test]
+    fn a_signal_that_the_command_survived_is_not_why_it_ends_later() {
+        let at = Moment::now();
+        let is_why = |is_typed, milliseconds| {
+            let end = at.plus(Duration::from_millis(milliseconds));
+            Arrived { signal: Signal::INT, is_typed, at }.is_why(end)
+        };
+        assert_eq!([0, 1000, 1001].map(|after| is_why(false, after)), [true, true, false]);
+        assert_eq!([0, 10_000, 10_001].map(|after| is_why(true, after)), [true, true, false]);
     }
 }
