@@ -994,6 +994,33 @@ fn an_interrupt_that_the_command_survived_does_not_hide_a_later_one_from_the_ter
 }
 
 #[test]
+fn an_interrupt_from_the_terminal_that_ends_a_wait_stops_the_loop_or_script_around_it() {
+    let run = "coord run --run-id worker --wait 600 a.py -- touch never";
+    let run_json = "coord run --json --run-id worker --wait 600 a.py -- touch never";
+    let reserve = "coord reserve --run-id worker --wait 600 a.py";
+    let reserve_json = "coord reserve --json --run-id worker --wait 600 a.py";
+    for wait in [run, run_json, reserve, reserve_json] {
+        let wait = format!("{PROGRAM} {wait} >> told 2>&1");
+        for around in [&format!("for i in 1 2; do {wait}; done; echo 'went on' > on"), "bash steps"] {
+            let stage = Stage::new();
+            assert!(stage.coord(&["reserve", "a.py", "--run-id", "other", "--ttl", "600"]).is_ok());
+            fs::write(stage.at("steps"), format!("{wait}; echo 'went on' > on")).unwrap();
+            let terminal = Tmux::start(stage.path());
+            terminal.line(around);
+            somebody_waits(&stage);
+            terminal.key("C-c");
+            terminal.until_shown("ready>");
+            terminal.line("echo code=$?");
+            terminal.until_shown("code=130");
+            assert!(stage.read("told").contains("interrupted by SIGINT: nothing is held"), "{wait}");
+            assert!(stage.coord(&["list"]).json["waiting"].as_array().unwrap().is_empty());
+            assert!(!stage.at("on").exists() && !stage.at("never").exists(), "{}", terminal.screen());
+            drop(terminal);
+        }
+    }
+}
+
+#[test]
 fn a_quit_from_the_terminal_ends_a_script_and_leaves_no_core_of_muse() {
     // The command leaves none itself, nor does the shell of the steps. (Bash would ignore the key.)
     let script = format!("ulimit -c 0; {WAIT}");

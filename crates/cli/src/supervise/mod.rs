@@ -26,7 +26,7 @@ mod terminal;
 pub(crate) use child::Program;
 pub(crate) use deadline::{Deadline, Instant};
 pub(crate) use keeper::{Keeping, RELEASE_REASON};
-pub(crate) use signals::{Interrupt, Signals};
+pub(crate) use signals::{Interrupt, Signals, is_typed};
 pub(crate) use terminal::Terminal;
 
 use child::{Change, Child, Ended};

@@ -115,7 +115,7 @@ pub(super) fn stop_own_group(signal: Signal) -> io::Result<()> {
     Ok(set.thread_block()?)
 }
 
-/// A key of the terminal ended the command by this signal.
+/// A key of the terminal ended the command, or the wait before it, by this signal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Interrupt {
     pub(super) signal: Signal,
@@ -124,6 +124,11 @@ pub(crate) struct Interrupt {
 }
 
 impl Interrupt {
+    /// The key reached this process itself, with its whole group.
+    pub(crate) const fn told(signal: Signal) -> Interrupt {
+        Interrupt { signal, is_to_be_told: false }
+    }
+
     /// Ends this process by the signal, as the key would have without it: a shell that runs a script or a loop goes on
     /// to the next step after a program that exits, whatever its code, and stops after one that a key has ended.
     ///
@@ -158,6 +163,18 @@ fn leave_no_core() {
         .unwrap_or_default();
 }
 
+/// Whether a signal that came with this code was sent by the kernel itself, as for a key of the terminal.
+#[cfg(target_os = "linux")]
+pub(crate) const fn is_typed(code: i32) -> bool {
+    code == nix::libc::SI_KERNEL
+}
+
+/// Other systems do not tell.
+#[cfg(not(target_os = "linux"))]
+pub(crate) const fn is_typed(_: i32) -> bool {
+    false
+}
+
 /// Where blocked signals are read: a file descriptor that the kernel fills.
 #[cfg(target_os = "linux")]
 #[derive(Debug)]
@@ -172,7 +189,6 @@ impl Source {
 
     /// The number of a signal, and whether the kernel sent it by itself.
     fn next(&self) -> io::Result<Option<(i32, bool)>> {
-        let is_typed = |code| code == nix::libc::SI_KERNEL;
         let info = self.0.read_signal()?;
         Ok(info.and_then(|info| Some((i32::try_from(info.ssi_signo).ok()?, is_typed(info.ssi_code)))))
     }
