@@ -67,7 +67,7 @@ impl Interrupts {
         let is_second = Arc::new(AtomicBool::new(false));
         // The first: what wakes the wait finds it told already.
         let told = [SIGINT].into_iter().filter(|&signal| !is_ignored(signal));
-        let origins = SignalsInfo::with_exfiltrator(told, WithRawSiginfo::default()).map_err(failed)?;
+        let origins = SignalsInfo::with_exfiltrator(told, WithRawSiginfo).map_err(failed)?;
         for (signal, _) in ENDING {
             let Ok(number) = usize::try_from(signal) else { continue };
             if is_ignored(signal) {
