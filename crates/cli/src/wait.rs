@@ -1,6 +1,7 @@
 //! Waiting in the queue as a command does it: a line when it begins, signals that end it, and a grant that is given
 //! back when nobody can be told of it.
 
+use std::cell::RefCell;
 use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -11,8 +12,11 @@ use muse_coord::{
     Cause, Conflict, Coordinator, Engine, ReleaseRequest, Released, Request, ReservationId, RunId, Wait,
     Waited,
 };
+use rustix::process::Signal;
 use serde::Serialize;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::WithRawSiginfo;
 use signal_hook::{flag, low_level};
 
 use crate::args::Seconds;
@@ -21,6 +25,7 @@ use crate::error::{CommandError, Kind};
 use crate::exit;
 use crate::output::{Report, Screen, print_status};
 use crate::report::{doing, duration, shell_word};
+use crate::supervise::{Interrupt, is_typed};
 
 /// How many conflicts or notices the text shows; JSON has all of them.
 pub(crate) const SHOWN_MAX: usize = 10;
@@ -47,6 +52,8 @@ pub(crate) fn patience(seconds: Option<Seconds>) -> Result<Duration, CommandErro
 pub(crate) struct Interrupts {
     pipe: PipeReader,
     received: Arc<AtomicUsize>,
+    /// The interrupts from the keyboard or from processes, with what the kernel says of them.
+    origins: RefCell<SignalsInfo<WithRawSiginfo>>,
 }
 
 impl Interrupts {
@@ -58,6 +65,9 @@ impl Interrupts {
         let (pipe, writer) = io::pipe().map_err(failed)?;
         let received = Arc::new(AtomicUsize::new(0));
         let is_second = Arc::new(AtomicBool::new(false));
+        // The first: what wakes the wait finds it told already.
+        let told = [SIGINT].into_iter().filter(|&signal| !is_ignored(signal));
+        let origins = SignalsInfo::with_exfiltrator(told, WithRawSiginfo).map_err(failed)?;
         for (signal, _) in ENDING {
             let Ok(number) = usize::try_from(signal) else { continue };
             if is_ignored(signal) {
@@ -69,7 +79,7 @@ impl Interrupts {
             flag::register_usize(signal, Arc::clone(&received), number).map_err(failed)?;
             low_level::pipe::register(signal, writer.try_clone().map_err(failed)?).map_err(failed)?;
         }
-        Ok(Interrupts { pipe, received })
+        Ok(Interrupts { pipe, received, origins: RefCell::new(origins) })
     }
 
     /// Can be read once a signal has come.
@@ -81,6 +91,21 @@ impl Interrupts {
     pub(crate) fn received(&self) -> Option<u8> {
         u8::try_from(self.received.load(Ordering::SeqCst)).ok().filter(|&signal| signal != 0)
     }
+
+    /// How the wait was ended, once it was. To be asked once.
+    pub(crate) fn ending(&self) -> Ending {
+        let signal = self.received().unwrap_or_default();
+        let is_interrupt = i32::from(signal) == SIGINT;
+        let is_key = is_interrupt && self.origins.borrow_mut().pending().any(|info| is_typed(info.si_code));
+        Ending { signal, key: is_key.then(|| Interrupt::told(Signal::INT)) }
+    }
+}
+
+/// The signal that came, and the key of the terminal that sent it, if one did.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ending {
+    signal: u8,
+    key: Option<Interrupt>,
 }
 
 /// Whether the process was started with this signal ignored, where the system tells.
@@ -178,6 +203,8 @@ pub(crate) struct Deadlock {
 pub(crate) struct Interrupted {
     status: &'static str,
     signal: u8,
+    #[serde(skip)]
+    key: Option<Interrupt>,
     error: String,
 }
 
@@ -230,7 +257,8 @@ impl Refusal {
     }
 
     /// `done` says what became of the request.
-    pub(crate) fn interrupted(signal: u8, done: &str) -> Refusal {
+    pub(crate) fn interrupted(ending: Ending, done: &str) -> Refusal {
+        let Ending { signal, key } = ending;
         let name = ENDING
             .iter()
             .find(|(number, _)| *number == i32::from(signal))
@@ -238,8 +266,17 @@ impl Refusal {
         Refusal::Interrupted(Interrupted {
             status: "interrupted",
             signal,
+            key,
             error: format!("interrupted by {name}: {done}; reserve again if you still need it"),
         })
+    }
+
+    /// How a key of the terminal ended the wait, if one did.
+    pub(crate) const fn key(&self) -> Option<Interrupt> {
+        match self {
+            Refusal::Interrupted(interrupted) => interrupted.key,
+            _ => None,
+        }
     }
 }
 

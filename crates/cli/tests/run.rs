@@ -980,6 +980,47 @@ fn an_interrupt_that_the_command_sees_to_itself_stops_nothing() {
 }
 
 #[test]
+fn an_interrupt_that_the_command_survived_does_not_hide_a_later_one_from_the_terminal() {
+    // It says that it survived once that is too long ago to be why it ends.
+    let script = format!("trap 'trap - INT; sleep 1.1; touch survived' INT; {WAIT}");
+    let repeated = Repeated::start(&script, AROUND[0]);
+    let status = fs::read_to_string(format!("/proc/{}/status", repeated.stage.child())).unwrap();
+    let muse = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap();
+    signal(muse, Signal::INT);
+    until("it has survived", || repeated.stage.at("survived").exists());
+    repeated.terminal.key("C-c");
+    repeated.terminal.until_shown("ready>");
+    repeated.ends("130", 1);
+}
+
+#[test]
+fn an_interrupt_from_the_terminal_that_ends_a_wait_stops_the_loop_or_script_around_it() {
+    let run = "coord run --run-id worker --wait 600 a.py -- touch never";
+    let run_json = "coord run --json --run-id worker --wait 600 a.py -- touch never";
+    let reserve = "coord reserve --run-id worker --wait 600 a.py";
+    let reserve_json = "coord reserve --json --run-id worker --wait 600 a.py";
+    for wait in [run, run_json, reserve, reserve_json] {
+        let wait = format!("{PROGRAM} {wait} >> told 2>&1");
+        for around in [&format!("for i in 1 2; do {wait}; done; echo 'went on' > on"), "bash steps"] {
+            let stage = Stage::new();
+            assert!(stage.coord(&["reserve", "a.py", "--run-id", "other", "--ttl", "600"]).is_ok());
+            fs::write(stage.at("steps"), format!("{wait}; echo 'went on' > on")).unwrap();
+            let terminal = Tmux::start(stage.path());
+            terminal.line(around);
+            somebody_waits(&stage);
+            terminal.key("C-c");
+            terminal.until_shown("ready>");
+            terminal.line("echo code=$?");
+            terminal.until_shown("code=130");
+            assert!(stage.read("told").contains("interrupted by SIGINT: nothing is held"), "{wait}");
+            assert!(stage.coord(&["list"]).json["waiting"].as_array().unwrap().is_empty());
+            assert!(!stage.at("on").exists() && !stage.at("never").exists(), "{}", terminal.screen());
+            drop(terminal);
+        }
+    }
+}
+
+#[test]
 fn a_quit_from_the_terminal_ends_a_script_and_leaves_no_core_of_muse() {
     // The command leaves none itself, nor does the shell of the steps. (Bash would ignore the key.)
     let script = format!("ulimit -c 0; {WAIT}");
@@ -989,6 +1030,34 @@ fn a_quit_from_the_terminal_ends_a_script_and_leaves_no_core_of_muse() {
         repeated.terminal.until_shown("ready>");
         assert!(!repeated.terminal.screen().contains("core dumped"), "{}", repeated.terminal.screen());
         repeated.ends("131", 1);
+    }
+}
+
+/// The words that make a command the first process of a PID namespace, if this system allows that, as it does for root.
+fn first_process() -> Option<&'static str> {
+    let known = ["unshare -pf --mount-proc", "unshare -Urpf --mount-proc"];
+    known.into_iter().find(|words| {
+        let mut words = words.split(' ');
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).arg("true").output().is_ok_and(|output| output.status.success())
+    })
+}
+
+#[test]
+fn a_key_that_ends_the_command_of_the_first_process_in_a_container_is_its_exit_code() {
+    let Some(unshare) = first_process() else {
+        // What decides has a test of its own beside it.
+        eprintln!("not tested: `unshare -p` is not allowed here, or there is no such program");
+        return;
+    };
+    for (key, code) in [("C-c", "130"), ("C-\\", "131")] {
+        let script = format!("ulimit -c 0; {WAIT}");
+        let repeated = Repeated::start(&script, &format!("{unshare} RUN; echo $? > code"));
+        repeated.terminal.key(key);
+        until("it is over", || !repeated.stage.read("code").is_empty());
+        assert_eq!(repeated.stage.read("code").trim(), code);
+        drop(repeated.terminal);
+        repeated.stage.is_left_clean();
     }
 }
 

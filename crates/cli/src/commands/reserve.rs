@@ -149,21 +149,35 @@ fn in_turn(args: &ReserveArgs, patience: Duration, context: &Context) -> u8 {
         }
         Waited::Deadlock { cycle } => ReserveReport::Refused(Refusal::deadlock(cycle)),
         Waited::Interrupted => {
-            let signal = interrupts.received().unwrap_or_default();
-            ReserveReport::Refused(Refusal::interrupted(signal, "nothing is held, and the place is given up"))
+            let done = "nothing is held, and the place is given up";
+            ReserveReport::Refused(Refusal::interrupted(interrupts.ending(), done))
         }
     };
     let new = match &report {
         ReserveReport::Granted(granted) if !granted.renewed => granted.reservation_id,
-        _ => return print(Ok(Answer { report, warnings }), context),
+        _ => return tell(Answer { report, warnings }, context),
     };
     // Whoever sent the signal does not wait for an answer.
-    if let Some(signal) = interrupts.received() {
+    if interrupts.received().is_some() {
         let done = take_back(&coordinator, new, run);
-        let report = ReserveReport::Refused(Refusal::interrupted(signal, &done));
-        return print(Ok(Answer { report, warnings }), context);
+        let report = ReserveReport::Refused(Refusal::interrupted(interrupts.ending(), &done));
+        return tell(Answer { report, warnings }, context);
     }
     print_or_take_back(&Answer { report, warnings }, context, || take_back(&coordinator, new, run))
+}
+
+/// Prints an answer after which nothing is left to be done. If a key of the terminal has ended the wait, it ends this
+/// process too, so that the script or the loop around it does not go on.
+pub(super) fn tell(answer: Answer<ReserveReport>, context: &Context) -> u8 {
+    let key = match &answer.report {
+        ReserveReport::Refused(refusal) => refusal.key(),
+        ReserveReport::Granted(_) => None,
+    };
+    let code = print(Ok(answer), context);
+    if let Some(key) = key {
+        key.end_by_it();
+    }
+    code
 }
 
 /// What is asked for, and where.

@@ -14,7 +14,7 @@ use crate::commands::ttl;
 use crate::context::{Context, RUN_ID_VARIABLE};
 use crate::error::{CommandError, Kind};
 use crate::exit;
-use crate::output::{Answer, Screen, print, print_beside, print_error};
+use crate::output::{Answer, Screen, print_beside, print_error};
 
 use crate::supervise::{
     self, Cause, Deadline, Instant, Keeping, Outcome, Program, RELEASE_REASON, Signals, Terminal, lost_by_now,
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &RunArgs, context: &Context) -> u8 {
             }
             code
         }
-        Ok(Held::Denied(answer)) => print(Ok(answer), context),
+        Ok(Held::Denied(answer)) => reserve::tell(answer, context),
         Err(error) => print_error(error, context),
     }
 }
@@ -126,7 +126,6 @@ fn acquire(
     let interrupts = Interrupts::listen()?;
     let waiting = Stopwatch::start();
     let waited = wait::reserve(coordinator, request, patience, Some(interrupts.descriptor()), context)?;
-    let signal = || interrupts.received().unwrap_or_default();
     let grant = match waited {
         Waited::Answered(reserved) => match granted(reserved, request)? {
             Ok(grant) => grant,
@@ -138,7 +137,7 @@ fn acquire(
         Waited::Deadlock { cycle } => return Ok(Err(Refusal::deadlock(cycle))),
         Waited::Interrupted => {
             let done = "nothing is held, the place is given up, and the command was not started";
-            return Ok(Err(Refusal::interrupted(signal(), done)));
+            return Ok(Err(Refusal::interrupted(interrupts.ending(), done)));
         }
     };
     let signals = block();
@@ -150,7 +149,7 @@ fn acquire(
             done = format!("{}, and {done}", wait::take_back(coordinator, id, &request.run));
         }
         signals?;
-        return Ok(Err(Refusal::interrupted(signal(), &done)));
+        return Ok(Err(Refusal::interrupted(interrupts.ending(), &done)));
     }
     Ok(Ok((grant, signals?)))
 }

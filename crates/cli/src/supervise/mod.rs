@@ -26,7 +26,7 @@ mod terminal;
 pub(crate) use child::Program;
 pub(crate) use deadline::{Deadline, Instant};
 pub(crate) use keeper::{Keeping, RELEASE_REASON};
-pub(crate) use signals::{Interrupt, Signals};
+pub(crate) use signals::{Interrupt, Signals, is_typed};
 pub(crate) use terminal::Terminal;
 
 use child::{Change, Child, Ended};
@@ -91,7 +91,7 @@ struct Supervisor<'a> {
     stopped: Option<i32>,
     /// The command may go on once the reservation is known to be held still.
     is_held_back: bool,
-    /// The last signal that asked the command to end and came by here.
+    /// The last signal that asked the command to end and came by here; once it has ended, only if that may be why.
     passed_on: Option<Arrived>,
     stopping: Option<Stopping>,
     ended: Option<Ended>,
@@ -232,7 +232,11 @@ impl Supervisor<'_> {
                 None => break,
                 Some(Change::Stopped(signal)) => self.follow(signal)?,
                 Some(Change::Continued) => self.stopped = None,
-                Some(Change::Ended(ended)) => self.ended = Some(ended),
+                Some(Change::Ended(ended)) => {
+                    self.ended = Some(ended);
+                    let now = Moment::now();
+                    self.passed_on = self.passed_on.filter(|arrived| arrived.is_why(now));
+                }
             }
         }
         Ok(())

@@ -11,10 +11,13 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal as NixSignal};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, kill_current_process_group, setrlimit};
 use signal_hook::{flag, low_level};
+
+use super::deadline::Moment;
 
 /// Those that are blocked. The terminal's own (`SIGTTIN`, `SIGTTOU`) are because another process of the same
 /// pipeline can bring them upon this one, which must go on; and because whoever hands the terminal over from
@@ -37,6 +40,22 @@ pub(super) struct Arrived {
     pub(super) signal: Signal,
     /// A key of the terminal sent it, and so to this process's whole group; no process did. Told on Linux alone.
     pub(super) is_typed: bool,
+    /// When it was read here.
+    pub(super) at: Moment,
+}
+
+/// How long after a signal a command may take to tidy up and to end by that same signal. A key is remembered for longer:
+/// it comes by here where the command does not have the terminal, so that nothing else tells of it. Any other must not
+/// hide a key that came after it.
+const TIDY_AFTER_KEY: Duration = Duration::from_secs(10);
+const TIDY_AFTER_OTHER: Duration = Duration::from_secs(1);
+
+impl Arrived {
+    /// Whether a command that ended at `end` by a signal of this name was ended by this one, and not by a later one that
+    /// did not come by here.
+    pub(super) fn is_why(&self, end: Moment) -> bool {
+        end.since(self.at) <= if self.is_typed { TIDY_AFTER_KEY } else { TIDY_AFTER_OTHER }
+    }
 }
 
 /// Blocked signals, to be read one after the other.
@@ -69,7 +88,7 @@ impl Signals {
     pub(super) fn next(&self) -> io::Result<Option<Arrived>> {
         let Some((number, is_typed)) = self.source.next()? else { return Ok(None) };
         let known = BLOCKED.iter().find(|(signal, _)| *signal as i32 == number);
-        Ok(known.map(|(_, signal)| Arrived { signal: *signal, is_typed }))
+        Ok(known.map(|(_, signal)| Arrived { signal: *signal, is_typed, at: Moment::now() }))
     }
 
     /// Can be read as soon as a signal has arrived.
@@ -96,7 +115,7 @@ pub(super) fn stop_own_group(signal: Signal) -> io::Result<()> {
     Ok(set.thread_block()?)
 }
 
-/// A key of the terminal ended the command by this signal.
+/// A key of the terminal ended the command, or the wait before it, by this signal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Interrupt {
     pub(super) signal: Signal,
@@ -105,17 +124,33 @@ pub(crate) struct Interrupt {
 }
 
 impl Interrupt {
+    /// The key reached this process itself, with its whole group.
+    pub(crate) const fn told(signal: Signal) -> Interrupt {
+        Interrupt { signal, is_to_be_told: false }
+    }
+
     /// Ends this process by the signal, as the key would have without it: a shell that runs a script or a loop goes on
     /// to the next step after a program that exits, whatever its code, and stops after one that a key has ended.
+    ///
+    /// Returns where no signal can end it, so that the exit code tells.
     pub(crate) fn end_by_it(self) {
+        if !has_default_actions(std::process::id()) {
+            return;
+        }
         leave_no_core();
         if self.is_to_be_told {
             // For this process itself it stays pending, blocked as it is.
             kill_current_process_group(self.signal).unwrap_or_default();
         }
-        // If it failed there would be the exit code still.
+        // It fails for numbers that are no signals alone. If the signal did nothing, it would abort this process.
         low_level::emulate_default_handler(self.signal.as_raw()).unwrap_or_default();
     }
+}
+
+/// Whether a signal of which nothing is made ends this process as usual. For the first one of a container (of a PID
+/// namespace) the kernel discards such a signal.
+const fn has_default_actions(pid: u32) -> bool {
+    pid != 1
 }
 
 /// Keeps the kernel from writing this process's memory to a file: what went wrong, if anything did, is the command's.
@@ -126,6 +161,18 @@ fn leave_no_core() {
     #[cfg(target_os = "linux")]
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
         .unwrap_or_default();
+}
+
+/// Whether a signal that came with this code was sent by the kernel itself, as for a key of the terminal.
+#[cfg(target_os = "linux")]
+pub(crate) const fn is_typed(code: i32) -> bool {
+    code == nix::libc::SI_KERNEL
+}
+
+/// Other systems do not tell.
+#[cfg(not(target_os = "linux"))]
+pub(crate) const fn is_typed(_: i32) -> bool {
+    false
 }
 
 /// Where blocked signals are read: a file descriptor that the kernel fills.
@@ -142,7 +189,6 @@ impl Source {
 
     /// The number of a signal, and whether the kernel sent it by itself.
     fn next(&self) -> io::Result<Option<(i32, bool)>> {
-        let is_typed = |code| code == nix::libc::SI_KERNEL;
         let info = self.0.read_signal()?;
         Ok(info.and_then(|info| Some((i32::try_from(info.ssi_signo).ok()?, is_typed(info.ssi_code)))))
     }
@@ -187,5 +233,26 @@ impl Source {
 
     fn fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_process_of_a_container_cannot_be_ended_by_its_own_signal() {
+        assert!(!has_default_actions(1));
+        assert!(has_default_actions(2));
+    }
+    #[test]
+    fn a_signal_that_the_command_survived_is_not_why_it_ends_later() {
+        let at = Moment::now();
+        let is_why = |is_typed, milliseconds| {
+            let end = at.plus(Duration::from_millis(milliseconds));
+            Arrived { signal: Signal::INT, is_typed, at }.is_why(end)
+        };
+        assert_eq!([0, 1000, 1001].map(|after| is_why(false, after)), [true, true, false]);
+        assert_eq!([0, 10_000, 10_001].map(|after| is_why(true, after)), [true, true, false]);
     }
 }
