@@ -30,13 +30,14 @@ use self::tables::{Entry, Known, Look, Tables};
 use super::archive::move_batch;
 use super::layout::{Folder, FolderMark, Store, Watched};
 use super::lock::{DraftLock, StoreLock};
-use super::{publish, read_each, standing};
+use super::{publish, read_each, read_each_telling, standing};
 use crate::address::Address;
 use crate::archive::{BATCH_MAX, Retention};
 use crate::clock::Timestamp;
 use crate::engine::EngineError;
 use crate::id::ReservationId;
 use crate::lease::Lease;
+use crate::progress::Progress;
 use crate::record::Reservation;
 
 /// Up to so many records are all read, as if there was no index: it takes no longer, and damage anywhere in a
@@ -277,6 +278,15 @@ impl<'s> Index<'s> {
             }
         }
         Some(leases)
+    }
+
+    /// All standing reservations; an error for each that cannot be read. `None` when the index cannot be read.
+    pub(super) fn standing(&self, progress: &dyn Progress) -> Option<Vec<Result<Lease, EngineError>>> {
+        let known = self.tables.known().ok()?;
+        let ids: Vec<ReservationId> =
+            known.into_iter().filter(|known| !known.has_ended).map(|known| known.id).collect();
+        let read = read_each_telling(&ids, |id| standing(self.store, id), progress);
+        Some(read.into_iter().filter_map(Result::transpose).collect())
     }
 
     /// Of all records that are there, the `count` newest by token that are `wanted`, and all that are newer than the

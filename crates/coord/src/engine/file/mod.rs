@@ -160,6 +160,23 @@ impl<C: Clock> FileEngine<C> {
         Ok(if has_many { Index::as_it_is(store, access) } else { None })
     }
 
+    /// What `read` finds by the index; `None` where all records are to be read.
+    fn by_index(
+        &self,
+        store: &Store,
+        read: impl Fn(&Index<'_>) -> Option<Vec<Result<Lease, EngineError>>>,
+    ) -> Result<Option<Listing>, EngineError> {
+        for _ in 0..READINGS_MAX {
+            let Some(index) = self.index_as_it_is(store, Access::Read)? else { break };
+            let leases = read(&index);
+            // What was read while all was marked is complete.
+            if let (Some(leases), true) = (leases, index.is_marked()?) {
+                return Ok(Some(Listing::of(leases)));
+            }
+        }
+        Ok(None)
+    }
+
     fn open_or_make(&self) -> Result<Store, EngineError> {
         // Asked before the look: another thread may make the store after it.
         let was_there = self.was_there.load(Ordering::Relaxed);
@@ -486,23 +503,19 @@ impl<C: Clock> Engine for FileEngine<C> {
     }
 
     fn live(&self) -> Result<Listing, EngineError> {
-        match self.open()? {
-            Some(store) => live(&store, &*self.progress),
-            None => Ok(Listing::default()),
+        let Some(store) = self.open()? else { return Ok(Listing::default()) };
+        match self.by_index(&store, |index| index.standing(&*self.progress))? {
+            Some(listing) => Ok(listing),
+            None => live(&store, &*self.progress),
         }
     }
 
     fn overlapping(&self, addresses: &[Address]) -> Result<Listing, EngineError> {
         let Some(store) = self.open()? else { return Ok(Listing::default()) };
-        for _ in 0..READINGS_MAX {
-            let Some(index) = self.index_as_it_is(&store, Access::Read)? else { break };
-            let read = index.overlapping(addresses);
-            // What was read while all was marked is complete.
-            if let (Some(leases), true) = (read, index.is_marked()?) {
-                return Ok(Listing::of(leases));
-            }
+        match self.by_index(&store, |index| index.overlapping(addresses))? {
+            Some(listing) => Ok(listing),
+            None => live(&store, &*self.progress),
         }
-        live(&store, &*self.progress)
     }
 
     fn history(&self) -> Result<Listing, EngineError> {
@@ -528,14 +541,10 @@ impl<C: Clock> Engine for FileEngine<C> {
 
     fn newest(&self, count: usize, wanted: &dyn Fn(&Lease) -> bool) -> Result<Listing, EngineError> {
         let Some(store) = self.open()? else { return Ok(Listing::default()) };
-        for _ in 0..READINGS_MAX {
-            let Some(index) = self.index_as_it_is(&store, Access::Read)? else { break };
-            let read = index.newest(count, wanted);
-            if let (Some(leases), true) = (read, index.is_marked()?) {
-                return Ok(Listing::of(leases));
-            }
+        match self.by_index(&store, |index| index.newest(count, wanted))? {
+            Some(listing) => Ok(listing),
+            None => self.history(),
         }
-        self.history()
     }
 
     fn collect(&self, retention: &Retention, progress: &dyn Progress) -> Result<Collected, EngineError> {
