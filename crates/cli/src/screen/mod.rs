@@ -68,6 +68,16 @@ impl Drawn {
     }
 }
 
+impl Drawn {
+    /// Draws everything anew the next time: what the terminal made of the picture while its size changed is not known,
+    /// also if the size is as before. Not by `Terminal::clear`, which asks the terminal where its cursor is, and waits
+    /// for an answer that the thread of the keys takes.
+    fn forget(&mut self) -> io::Result<()> {
+        let size = self.terminal.size()?;
+        self.terminal.resize(size.into())
+    }
+}
+
 impl Drop for Drawn {
     fn drop(&mut self) {
         give_back();
@@ -104,8 +114,7 @@ pub(crate) fn show(scope: Scope, interrupts: Interrupts, context: &Context) -> R
         while let Some(one) = happening {
             match one {
                 Happening::Seen(seen) => view.see(*seen),
-                // What the terminal made of the picture meanwhile is not known, also if the size is as before.
-                Happening::Input(Input::Resize(..)) => drawn.terminal.clear().map_err(failed)?,
+                Happening::Input(Input::Resize(..)) => drawn.forget().map_err(failed)?,
                 Happening::Input(input) => {
                     if let Some(key) = key(&input)
                         && view.press(key)
