@@ -1,0 +1,28 @@
+//! Source text to symbols and references, by tree-sitter.
+//!
+//! Knows nothing of reservations, files or processes: bytes in, values out.
+//!
+//! ```
+//! use muse_symbols::{Detail, Language, Limits, outline};
+//!
+//! let source = b"class Invoice:\n    def total(self):\n        return 1\n";
+//! let outline = outline(source, Language::Python, Detail::Spans, &Limits::default())?;
+//! let names: Vec<&str> = outline.symbols.iter().map(|symbol| symbol.qualified.as_str()).collect();
+//! assert_eq!(names, ["Invoice", "Invoice.total"]);
+//! assert!(outline.is_clean());
+//! # Ok::<(), muse_symbols::Unread>(())
+//! ```
+//!
+//! # Limitations
+//!
+//! Names are read off the text: what a macro or a decorator makes at compile time or at run time is not seen.
+
+mod grammar;
+mod hashes;
+mod language;
+mod outline;
+
+pub use self::language::Language;
+pub use self::outline::{
+    Detail, Kind, Limits, Outline, Reference, ReferenceKind, Span, Symbol, SymbolHashes, Unread, outline,
+};
