@@ -35,6 +35,24 @@ fn decorators_and_the_comments_above_belong_to_a_symbol() {
 }
 
 #[test]
+fn comments_that_end_a_block_belong_to_its_extent() {
+    let source = "class A:\n    def f(self):\n        pass\n        # f's\n\n    # A's\n\nx = 1\n";
+    let outline = python(source);
+    let [a, f] = outline.symbols.as_slice() else { panic!("{outline:?}") };
+    assert_eq!((&a.extent.lines, &a.whole.lines), (&(1..=6), &(1..=3)));
+    assert_eq!((&f.extent.lines, &f.whole.lines), (&(2..=4), &(2..=3)));
+    assert_eq!(f.body.as_ref().unwrap().lines, 3..=3);
+    let at_the_end = python("def f():\n    pass\n    # f's\n");
+    assert_eq!(at_the_end.symbols[0].whole.lines, 1..=2);
+}
+
+#[test]
+fn a_comment_above_the_first_symbol_of_a_block_belongs_to_that() {
+    let outline = python("class A:\n    # about f\n    def f(self): pass\n");
+    assert_eq!(outline.symbols[1].extent.lines, 2..=3);
+}
+
+#[test]
 fn hashes_are_blind_to_white_space_and_comments() {
     let one = hashes("def f(a, b):\n    return a + b\n", "f");
     let same = hashes("# c\ndef f(a,\n      b):  # d\n\n    # e\n    return a+b  # f\n", "f");
@@ -44,6 +62,13 @@ fn hashes_are_blind_to_white_space_and_comments() {
     let signature = hashes("def f(a, b=1):\n    return a + b\n", "f");
     assert_eq!((one.signature == signature.signature, one.body == signature.body), (false, true));
     assert_ne!(one.content, signature.content);
+}
+
+#[test]
+fn what_stands_beside_a_symbol_is_not_in_its_hashes() {
+    let one = hashes("class A:\n    def f(self): pass\n", "A.f");
+    assert_eq!(one, hashes("class A:\n    def f(self): pass\n    def g(self): pass\n", "A.f"));
+    assert_eq!(one, hashes("class A:\n    x = 1\n    def f(self): pass\n", "A.f"));
 }
 
 #[test]
