@@ -34,7 +34,7 @@ pub(crate) fn add(symbols: &mut [Symbol], tree: &Tree, source: &[u8], grammar: &
             open.push(Open { symbol: next, content: new(), signature: new(), body: new() });
             next += 1;
         }
-        let is_comment = (grammar.attachment)(node.kind()) == Attachment::Comment;
+        let is_comment = (grammar.attachment)(node) == Attachment::Comment;
         if !is_comment {
             feed(&mut open, symbols, node, node.kind().as_bytes());
             if node.child_count() == 0 {

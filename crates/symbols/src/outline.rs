@@ -41,7 +41,7 @@ pub struct Symbol {
     pub kind: Kind,
     /// The symbol that it stands in, as a place in [`Outline::symbols`].
     pub parent: Option<usize>,
-    /// With the comments right above it.
+    /// With the comments right above it. Where one declaration gives several names, each has all of it.
     pub extent: Span,
     /// The declaration, with its decorators or attributes.
     pub whole: Span,
@@ -100,7 +100,8 @@ pub struct SymbolHashes {
 pub struct Reference {
     /// The name that is referred to.
     pub name: String,
-    /// What stands before it, as written: `self`, `module.Class`.
+    /// What stands before it, as written: `self`, `module.Class`. `None` where nothing does, and where that is longer
+    /// than 256 bytes.
     pub qualifier: Option<String>,
     /// How.
     pub kind: ReferenceKind,
@@ -219,6 +220,11 @@ pub(crate) fn parse(
     parser.parse_with_options(&mut read, before, Some(options)).ok_or(Unread::TooSlow)
 }
 
+/// How many symbols may stand in each other, and how long a qualified name may be, in bytes. What exceeds either
+/// belongs to the symbol around it: a text of nothing but nesting would have names as long as its square.
+const DEPTH_MAX: usize = 128;
+const QUALIFIED_BYTES_MAX: usize = 1024;
+
 /// One depth of the tree, among whose nodes the walk is.
 #[derive(Clone, Copy, Default)]
 struct Level {
@@ -241,11 +247,12 @@ pub(crate) fn walk(source: &[u8], language: Language, tree: &Tree, detail: Detai
     let mut outline = Outline { language, symbols: Vec::new(), references: Vec::new(), faults: 0 };
     let mut open: Vec<(usize, usize)> = Vec::new();
     let mut levels = vec![Level::default()];
+    let mut ancestors: Vec<Node<'_>> = Vec::new();
     let mut same = None;
     let mut cursor = tree.walk();
     loop {
         let node = cursor.node();
-        let depth = levels.len() - 1;
+        let depth = ancestors.len();
         while open.last().is_some_and(|(_, its)| *its >= depth) {
             open.pop();
         }
@@ -254,24 +261,34 @@ pub(crate) fn walk(source: &[u8], language: Language, tree: &Tree, detail: Detai
         let mut is_walked = true;
         if node.is_named() {
             let enclosing = parent.and_then(|parent| outline.symbols.get(parent)).map(|symbol| symbol.kind);
-            let look = if same == Some(node.id()) {
-                Look::Inside
-            } else {
-                (grammar.look)(node, &Surroundings { source, enclosing })
-            };
-            match look {
-                Look::Symbol(found) => {
-                    same = found.same.map(|same| same.id());
-                    let above = levels.last().and_then(|level| level.above);
-                    open.push((outline.symbols.len(), depth));
-                    let symbol = symbol(&outline.symbols, parent, node, &found, above);
-                    outline.symbols.push(symbol);
+            let around = Surroundings { source, enclosing, ancestors: &ancestors };
+            let look = if same == Some(node.id()) { Look::Inside } else { (grammar.look)(node, &around) };
+            let found = match look {
+                Look::Symbol(found) => vec![found],
+                Look::Symbols(found) => found,
+                Look::Inside => Vec::new(),
+                Look::Skip => {
+                    is_walked = detail == Detail::Full || node.has_error();
+                    Vec::new()
                 }
-                Look::Inside => {}
-                Look::Skip => is_walked = detail == Detail::Full || node.has_error(),
+            };
+            if let Some(found) = found.first() {
+                same = found.same.map(|same| same.id());
+            }
+            let above = levels.last().and_then(|level| level.above);
+            let first = outline.symbols.len();
+            if open.len() < DEPTH_MAX {
+                let new =
+                    found.iter().filter_map(|found| symbol(&outline.symbols, parent, node, found, above));
+                let new: Vec<Symbol> = new.collect();
+                outline.symbols.extend(new);
+            }
+            // What stands in the declaration of several names stands in the first of them.
+            if outline.symbols.len() > first {
+                open.push((first, depth));
             }
             if detail == Detail::Full
-                && let Some(Referred { name, qualifier, kind }) = (grammar.reference)(node, source)
+                && let Some(Referred { name, qualifier, kind }) = (grammar.reference)(node, &around)
             {
                 let from = open.last().map(|(symbol, _)| *symbol);
                 outline.references.push(Reference { name, qualifier, kind, span: span(node), from });
@@ -279,8 +296,11 @@ pub(crate) fn walk(source: &[u8], language: Language, tree: &Tree, detail: Detai
             if let Some(level) = levels.last_mut() {
                 level.pass(node, grammar);
             }
+        } else if let Some(level) = levels.last_mut() {
+            level.last_row = Some(last_row(node));
         }
         if is_walked && cursor.goto_first_child() {
+            ancestors.push(node);
             levels.push(Level::default());
             continue;
         }
@@ -292,6 +312,7 @@ pub(crate) fn walk(source: &[u8], language: Language, tree: &Tree, detail: Detai
                 return outline;
             }
             levels.pop();
+            ancestors.pop();
         }
     }
 }
@@ -300,12 +321,12 @@ impl Level {
     /// Takes note of a node that the walk has come to.
     fn pass(&mut self, node: Node<'_>, grammar: &Grammar) {
         let start = (node.start_byte(), node.start_position().row);
-        let attachment = (grammar.attachment)(node.kind());
+        let attachment = (grammar.attachment)(node);
         let last_row = last_row(node);
         self.above = match (attachment, self.above) {
             (Attachment::None, _) => None,
-            // What stands behind something else on its line belongs to that.
-            (_, None) if self.last_row == Some(start.1) => None,
+            // What stands behind something else on its line is about that.
+            (Attachment::Comment, None) if self.last_row == Some(start.1) => None,
             (_, above) => {
                 let above = above.filter(|above| start.1 <= above.last_row + 1);
                 let attribute = (attachment == Attachment::Attribute).then_some(start);
@@ -320,13 +341,23 @@ impl Level {
     }
 }
 
+/// `None` where its name would be too long.
 fn symbol(
     before: &[Symbol],
     parent: Option<usize>,
     node: Node<'_>,
     found: &Found<'_>,
     above: Option<Above>,
-) -> Symbol {
+) -> Option<Symbol> {
+    let mut qualified = String::new();
+    if let Some(parent) = parent.and_then(|parent| before.get(parent)) {
+        qualified.push_str(&parent.qualified);
+        qualified.push('.');
+    }
+    qualified.push_str(&found.path.join("."));
+    if qualified.len() > QUALIFIED_BYTES_MAX {
+        return None;
+    }
     let start = (node.start_byte(), node.start_position().row);
     let above = above.filter(|above| start.1 <= above.last_row + 1);
     let whole_start = above.and_then(|above| above.attribute).unwrap_or(start);
@@ -335,22 +366,16 @@ fn symbol(
         bytes: byte..node.end_byte(),
         lines: row + 1..=last_row(node) + 1,
     };
-    let mut path = String::new();
-    if let Some(parent) = parent.and_then(|parent| before.get(parent)) {
-        path.push_str(&parent.qualified);
-        path.push('.');
-    }
-    path.push_str(&found.path.join("."));
-    Symbol {
-        name: found.path.last().cloned().unwrap_or_default(),
-        qualified: path,
+    Some(Symbol {
+        name: found.path.last()?.clone(),
+        qualified,
         kind: found.kind,
         parent,
         extent: to_end(extent_start),
         whole: to_end(whole_start),
         body: found.body.map(span),
         hashes: None,
-    }
+    })
 }
 
 fn span(node: Node<'_>) -> Span {

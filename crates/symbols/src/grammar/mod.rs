@@ -4,7 +4,10 @@ use tree_sitter::Node;
 
 use crate::outline::{Kind, ReferenceKind};
 
+pub(crate) mod go;
+pub(crate) mod java;
 pub(crate) mod python;
+pub(crate) mod rust;
 
 /// One language.
 pub(crate) struct Grammar {
@@ -12,9 +15,9 @@ pub(crate) struct Grammar {
     /// What a named node is. Called once for each, from the outside in.
     pub(crate) look: for<'t> fn(Node<'t>, &Surroundings<'_>) -> Look<'t>,
     /// What a named node refers to, if it is a reference.
-    pub(crate) reference: fn(Node<'_>, &[u8]) -> Option<Referred>,
-    /// What a node of this kind is to the symbol that stands right below it.
-    pub(crate) attachment: fn(&str) -> Attachment,
+    pub(crate) reference: fn(Node<'_>, &Surroundings<'_>) -> Option<Referred>,
+    /// What a named node is to the symbol that stands right below it.
+    pub(crate) attachment: fn(Node<'_>) -> Attachment,
 }
 
 /// Where a node stands.
@@ -22,11 +25,21 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) source: &'a [u8],
     /// The kind of the innermost symbol around it.
     pub(crate) enclosing: Option<Kind>,
+    /// The nodes around it, from the root to its parent.
+    pub(crate) ancestors: &'a [Node<'a>],
+}
+
+impl<'a> Surroundings<'a> {
+    pub(crate) fn parent(&self) -> Option<Node<'a>> {
+        self.ancestors.last().copied()
+    }
 }
 
 /// What a node is.
 pub(crate) enum Look<'t> {
     Symbol(Found<'t>),
+    /// One declaration of several names (`const a, b = 1, 2`): each is a symbol, and has all of the node.
+    Symbols(Vec<Found<'t>>),
     /// None itself, and there may be some below it.
     Inside,
     /// There is none in it.
@@ -66,7 +79,11 @@ pub(crate) fn name(node: Option<Node<'_>>, source: &[u8]) -> Option<String> {
     (!text.is_empty() && text.chars().all(fits)).then(|| text.to_owned())
 }
 
-/// The text of a node as it is written.
-pub(crate) fn text(node: Node<'_>, source: &[u8]) -> String {
-    String::from_utf8_lossy(source.get(node.byte_range()).unwrap_or_default()).into_owned()
+/// The longest qualifier, in bytes. Of a chain of calls each one's qualifier has all those before it.
+const QUALIFIER_BYTES_MAX: usize = 256;
+
+/// What stands before a name, as it is written; `None` where that is long.
+pub(crate) fn qualifier(node: Option<Node<'_>>, source: &[u8]) -> Option<String> {
+    let text = source.get(node?.byte_range()).filter(|text| text.len() <= QUALIFIER_BYTES_MAX)?;
+    Some(String::from_utf8_lossy(text).into_owned())
 }

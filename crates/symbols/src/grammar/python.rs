@@ -2,7 +2,7 @@
 
 use tree_sitter::Node;
 
-use super::{Attachment, Found, Grammar, Look, Referred, Surroundings, name, text};
+use super::{Attachment, Found, Grammar, Look, Referred, Surroundings, name, qualifier};
 use crate::outline::{Kind, ReferenceKind};
 
 pub(crate) const GRAMMAR: Grammar =
@@ -38,7 +38,7 @@ fn look<'t>(node: Node<'t>, around: &Surroundings<'_>) -> Look<'t> {
     }
 }
 
-fn reference(node: Node<'_>, source: &[u8]) -> Option<Referred> {
+fn reference(node: Node<'_>, around: &Surroundings<'_>) -> Option<Referred> {
     if node.kind() != "call" {
         return None;
     }
@@ -49,12 +49,12 @@ fn reference(node: Node<'_>, source: &[u8]) -> Option<Referred> {
         _ => return None,
     };
     Some(Referred {
-        name: name(Some(called), source)?,
-        qualifier: object.map(|object| text(object, source)),
+        name: name(Some(called), around.source)?,
+        qualifier: qualifier(object, around.source),
         kind: ReferenceKind::Call,
     })
 }
 
-fn attachment(kind: &str) -> Attachment {
-    if kind == "comment" { Attachment::Comment } else { Attachment::None }
+fn attachment(node: Node<'_>) -> Attachment {
+    if node.kind() == "comment" { Attachment::Comment } else { Attachment::None }
 }
