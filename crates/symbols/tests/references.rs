@@ -87,6 +87,7 @@ fn go_types_are_uses() {
         uses("func (t *T[K]) m(a A, b ...[]p.B) map[C]error { return nil }"),
         ["T", "K", "A", "p|B", "C"]
     );
+    assert_eq!(uses("var a = f[[]T](1)\nvar b = p.G[T, *U](1)"), ["T", "T", "U"]);
     assert_eq!(uses("type A struct { B; *p.C; d D[E] }"), ["B", "p|C", "D", "E"]);
     assert_eq!(uses("type A interface { B; ~int | C }\ntype D = E"), ["B", "C", "E"]);
     assert_eq!(uses("var a = A{b: p.B{}, c: []C{}}\nvar d D = e.(*E)"), ["A", "p|B", "C", "D", "E"]);
