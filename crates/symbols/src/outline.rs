@@ -222,9 +222,11 @@ pub(crate) fn parse(
     parser.parse_with_options(&mut read, before, Some(options)).ok_or(Unread::TooSlow)
 }
 
-/// How many symbols may stand in each other, and how long a qualified name may be, in bytes. What exceeds either
-/// belongs to the symbol around it: a text of nothing but nesting would have names as long as its square.
+/// How many symbols may stand in each other, how many names one declaration may give, and how long a qualified name may
+/// be, in bytes. What exceeds them belongs to the symbol around it: a text of nothing but nesting would have names as
+/// long as its square.
 const DEPTH_MAX: usize = 128;
+const NAMES_MAX: usize = 128;
 const QUALIFIED_BYTES_MAX: usize = 1024;
 
 /// One depth of the tree, among whose nodes the walk is.
@@ -283,8 +285,10 @@ pub(crate) fn walk(source: &[u8], language: Language, tree: &Tree, detail: Detai
             above = levels.last().and_then(|level| level.above);
             let first = outline.symbols.len();
             if open.len() < DEPTH_MAX {
-                let new =
-                    found.iter().filter_map(|found| symbol(&outline.symbols, parent, node, found, above));
+                let new = found
+                    .iter()
+                    .take(NAMES_MAX)
+                    .filter_map(|found| symbol(&outline.symbols, parent, node, found, above));
                 let new: Vec<Symbol> = new.collect();
                 outline.symbols.extend(new);
                 depths.resize(outline.symbols.len(), depth);

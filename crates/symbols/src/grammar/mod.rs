@@ -5,7 +5,10 @@ use tree_sitter::Node;
 use crate::outline::{Kind, ReferenceKind};
 
 pub(crate) mod ecmascript;
+pub(crate) mod go;
+pub(crate) mod java;
 pub(crate) mod python;
+pub(crate) mod rust;
 
 /// One language.
 pub(crate) struct Grammar {
@@ -37,7 +40,6 @@ impl<'a> Surroundings<'a> {
 pub(crate) enum Look<'t> {
     Symbol(Found<'t>),
     /// One declaration of several names (`const a, b = 1, 2`): each is a symbol, and has all of the node.
-    #[allow(dead_code, reason = "no language of this build has such")]
     Symbols(Vec<Found<'t>>),
     /// None itself, and there may be some below it.
     Inside,
