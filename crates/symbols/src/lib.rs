@@ -13,8 +13,16 @@
 //! # Ok::<(), muse_symbols::Unread>(())
 //! ```
 //!
+//! # Names
+//!
+//! A symbol is named as the source names it, below the symbols around it. What has no name, or one that an address cannot
+//! carry (with white space, `:` or `.`), is no symbol, and its text belongs to the symbol around it: initialisers,
+//! anonymous classes, `_`. A block of methods is named as its type (`impl fmt::Display for &m::Invoice<T>` is `Invoice`),
+//! a Go method stands in its receiver's type, and a Java constructor is named as its class.
+//!
 //! # Limitations
 //!
+//! What a macro is given (`thread_local! { ... }`) is not read: neither symbols nor calls in it are told.
 //! Names are read off the text: what a macro or a decorator makes at compile time or at run time is not seen.
 
 mod grammar;
