@@ -4,7 +4,12 @@
 //! exactly what their places say, which are known and not found by a diff. Those of the second are of any kind: copies,
 //! moves, repeated lines. They have to keep the [`invariants`].
 
-#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "what a helper does not expect fails the test")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what a helper does not expect fails the test"
+)]
 
 mod invariants;
 

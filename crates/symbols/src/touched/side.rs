@@ -100,11 +100,10 @@ impl<'a> Side<'a> {
         self.symbols.iter().any(|symbol| symbol.qualified == name)
     }
 
-    /// Whether a range begins with a line or with a symbol, or ends with one.
+    /// Whether a symbol begins or ends where a range does.
     pub(super) fn is_edge(&self, range: &Range<usize>) -> bool {
         let begins = |at: usize| self.runs.binary_search_by_key(&at, |(start, _)| *start).is_ok();
-        let line = range.start.checked_sub(1).is_none_or(|before| self.text.get(before) == Some(&b'\n'));
-        line || begins(range.start) || begins(range.end)
+        begins(range.start) || begins(range.end)
     }
 }
 
