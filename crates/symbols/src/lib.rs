@@ -29,8 +29,10 @@ mod grammar;
 mod hashes;
 mod language;
 mod outline;
+mod touched;
 
 pub use self::language::Language;
 pub use self::outline::{
     Detail, Kind, Limits, Outline, Reference, ReferenceKind, Span, Symbol, SymbolHashes, Unread, outline,
 };
+pub use self::touched::{Part, Touched, Why, touched};

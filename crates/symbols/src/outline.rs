@@ -144,6 +144,15 @@ pub struct Limits {
 impl Limits {
     /// 1 MiB: above any source that people write, and a quarter of a second of parsing.
     pub const BYTES_MAX_DEFAULT: usize = 1024 * 1024;
+
+    /// Whether a text is worth looking into.
+    pub(crate) fn admit(&self, text: &[u8]) -> Result<(), Unread> {
+        let Limits { bytes_max, .. } = *self;
+        if text.len() > bytes_max {
+            return Err(Unread::TooLarge { bytes: text.len(), bytes_max });
+        }
+        if text.contains(&0) { Err(Unread::Binary) } else { Ok(()) }
+    }
 }
 
 impl Default for Limits {
@@ -199,13 +208,8 @@ pub(crate) fn parse(
     before: Option<&Tree>,
     limits: &Limits,
 ) -> Result<Tree, Unread> {
-    let Limits { bytes_max, time_max } = *limits;
-    if source.len() > bytes_max {
-        return Err(Unread::TooLarge { bytes: source.len(), bytes_max });
-    }
-    if source.contains(&0) {
-        return Err(Unread::Binary);
-    }
+    limits.admit(source)?;
+    let time_max = limits.time_max;
     let mut parser = Parser::new();
     parser.set_language(&(language.grammar().language)()).map_err(|_| Unread::Grammar { language })?;
     #[expect(
