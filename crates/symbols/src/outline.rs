@@ -1,0 +1,445 @@
+//! The symbols of one source text, from one walk over its tree.
+
+use std::ops::{ControlFlow, Range, RangeInclusive};
+use std::time::{Duration, Instant};
+
+use tree_sitter::{Node, ParseOptions, ParseState, Parser, Point, Tree};
+
+use crate::grammar::{Attachment, Found, Grammar, Look, Referred, Surroundings};
+use crate::hashes;
+use crate::language::Language;
+
+/// What a text consists of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outline {
+    /// The language that it was read in.
+    pub language: Language,
+    /// In the order in which they begin; what encloses others stands before them.
+    pub symbols: Vec<Symbol>,
+    /// In the order of the text. Empty unless asked for.
+    pub references: Vec<Reference>,
+    /// How many places do not fit the grammar. What stands around them is told as far as it can be.
+    pub faults: usize,
+}
+
+impl Outline {
+    /// Whether the whole text fits the grammar.
+    pub const fn is_clean(&self) -> bool {
+        self.faults == 0
+    }
+}
+
+/// Something with a name that can be addressed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Symbol {
+    /// The last of its names.
+    pub name: String,
+    /// Its names from the outermost symbol to itself, joined by dots. Several symbols of a text may have the same one:
+    /// overloads, blocks of methods, a property and its setter.
+    pub qualified: String,
+    /// What it is.
+    pub kind: Kind,
+    /// The symbol that it stands in, as a place in [`Outline::symbols`].
+    pub parent: Option<usize>,
+    /// With the comments right above it and, where blocks end by indentation, those that end its block. Where one
+    /// declaration gives several names, each has all of it.
+    pub extent: Span,
+    /// The declaration, with its decorators or attributes.
+    pub whole: Span,
+    /// What the declaration encloses; `None` where there is none.
+    pub body: Option<Span>,
+    /// `None` unless asked for.
+    pub hashes: Option<SymbolHashes>,
+}
+
+/// What a symbol is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the words that the languages use")]
+pub enum Kind {
+    Class,
+    Constant,
+    Constructor,
+    Enum,
+    Function,
+    /// A block of methods of a type (`impl T`).
+    Implementation,
+    Interface,
+    Macro,
+    Method,
+    Module,
+    Record,
+    Struct,
+    Trait,
+    TypeAlias,
+    Union,
+    Variable,
+}
+
+/// A part of a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// In bytes from the beginning of the text.
+    pub bytes: Range<usize>,
+    /// From 1, the last one included.
+    pub lines: RangeInclusive<usize>,
+}
+
+/// SHA-256 of what a symbol says, blind to white space and comments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SymbolHashes {
+    /// Of all of it.
+    pub content: [u8; 32],
+    /// Of what is not its body.
+    pub signature: [u8; 32],
+    /// Of its body; of nothing where it has none.
+    pub body: [u8; 32],
+}
+
+/// A place that names something which is, or could be, declared elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// The name that is referred to.
+    pub name: String,
+    /// What stands before it, as written: `self`, `module.Class`. `None` where nothing does, and where that is longer
+    /// than 256 bytes.
+    pub qualifier: Option<String>,
+    /// How.
+    pub kind: ReferenceKind,
+    /// Where.
+    pub span: Span,
+    /// The innermost symbol around it, as a place in [`Outline::symbols`].
+    pub from: Option<usize>,
+}
+
+/// How a reference refers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ReferenceKind {
+    /// It is called.
+    Call,
+    /// It is named otherwise: as a type, a base, a value.
+    Use,
+}
+
+/// How much is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Names and places: what a guard needs on its way.
+    Spans,
+    /// Hashes and references too.
+    Full,
+}
+
+/// What a text may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest text, in bytes.
+    pub bytes_max: usize,
+    /// The longest time for parsing; `None` for no limit. Grammars have texts that they need very long for: Python's, 0.5 s
+    /// for 5,000 lines of comments that end a block, and four times as long for twice as many.
+    pub time_max: Option<Duration>,
+}
+
+impl Limits {
+    /// 1 MiB: above any source that people write, and a quarter of a second of parsing.
+    pub const BYTES_MAX_DEFAULT: usize = 1024 * 1024;
+
+    /// Whether a text is worth looking into.
+    pub(crate) fn admit(&self, text: &[u8]) -> Result<(), Unread> {
+        let Limits { bytes_max, .. } = *self;
+        if text.len() > bytes_max {
+            return Err(Unread::TooLarge { bytes: text.len(), bytes_max });
+        }
+        if text.contains(&0) { Err(Unread::Binary) } else { Ok(()) }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { bytes_max: Limits::BYTES_MAX_DEFAULT, time_max: None }
+    }
+}
+
+/// Why a text has no outline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unread {
+    /// It is longer than the limit.
+    #[error("it has {bytes} bytes, and at most {bytes_max} are read")]
+    TooLarge {
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// Parsing took longer than the limit.
+    #[error("it could not be parsed in time")]
+    TooSlow,
+    /// There is a NUL byte in it.
+    #[error("it is no text")]
+    Binary,
+    /// The grammar is of another version than the parser.
+    #[error("the grammar of {language:?} cannot be used")]
+    Grammar {
+        /// The language.
+        language: Language,
+    },
+}
+
+/// The symbols of `source`.
+///
+/// # Errors
+///
+/// When `source` is no text, or exceeds `limits`.
+pub fn outline(
+    source: &[u8],
+    language: Language,
+    detail: Detail,
+    limits: &Limits,
+) -> Result<Outline, Unread> {
+    let tree = parse(source, language, None, limits)?;
+    Ok(walk(source, language, &tree, detail))
+}
+
+/// The tree of `source`; `before` is that of an earlier text, edited to the places of this one.
+pub(crate) fn parse(
+    source: &[u8],
+    language: Language,
+    before: Option<&Tree>,
+    limits: &Limits,
+) -> Result<Tree, Unread> {
+    limits.admit(source)?;
+    let time_max = limits.time_max;
+    let mut parser = Parser::new();
+    parser.set_language(&(language.grammar().language)()).map_err(|_| Unread::Grammar { language })?;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how long parsing takes, and no lease: no clock of a test decides it"
+    )]
+    let begun = Instant::now();
+    let mut is_in_time = |_: &ParseState| match time_max {
+        Some(time_max) if begun.elapsed() > time_max => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    let options = ParseOptions::new().progress_callback(&mut is_in_time);
+    let mut read = |at: usize, _: Point| source.get(at..).unwrap_or_default();
+    parser.parse_with_options(&mut read, before, Some(options)).ok_or(Unread::TooSlow)
+}
+
+/// How many symbols may stand in each other, how many names one declaration may give, and how long a qualified name may
+/// be, in bytes. What exceeds them belongs to the symbol around it: a text of nothing but nesting would have names as
+/// long as its square.
+const DEPTH_MAX: usize = 128;
+const NAMES_MAX: usize = 128;
+const QUALIFIED_BYTES_MAX: usize = 1024;
+
+/// One depth of the tree, among whose nodes the walk is.
+#[derive(Clone, Copy, Default)]
+struct Level {
+    /// What stands right above the next node and may belong to it.
+    above: Option<Above>,
+    /// The last line of the node before.
+    last_row: Option<usize>,
+}
+
+#[derive(Clone, Copy)]
+struct Above {
+    start: (usize, usize),
+    attribute: Option<(usize, usize)>,
+    last_row: usize,
+}
+
+/// Goes over `tree` once, without recursion: a text can nest as deeply as it is long.
+pub(crate) fn walk(source: &[u8], language: Language, tree: &Tree, detail: Detail) -> Outline {
+    let grammar = language.grammar();
+    let mut outline = Outline { language, symbols: Vec::new(), references: Vec::new(), faults: 0 };
+    let mut open: Vec<(usize, usize)> = Vec::new();
+    // How deep in the tree each symbol is.
+    let mut depths = Vec::new();
+    let mut levels = vec![Level::default()];
+    let mut ancestors: Vec<Node<'_>> = Vec::new();
+    let mut end = End::default();
+    let mut same = None;
+    let mut cursor = tree.walk();
+    loop {
+        let node = cursor.node();
+        let depth = ancestors.len();
+        while let Some((symbol, _)) = open.pop_if(|(_, its)| *its >= depth) {
+            end.cut(&mut outline.symbols[symbol]);
+        }
+        outline.faults += usize::from(node.is_error() || node.is_missing());
+        let parent = open.last().map(|(symbol, _)| *symbol);
+        let (mut is_walked, mut above) = (true, None);
+        if node.is_named() {
+            let enclosing = parent.and_then(|parent| outline.symbols.get(parent)).map(|symbol| symbol.kind);
+            let around = Surroundings { source, enclosing, ancestors: &ancestors };
+            let look = if same == Some(node.id()) { Look::Inside } else { (grammar.look)(node, &around) };
+            let found = match look {
+                Look::Symbol(found) => vec![found],
+                Look::Symbols(found) => found,
+                Look::Inside => Vec::new(),
+                Look::Skip => {
+                    is_walked = detail == Detail::Full || node.has_error();
+                    Vec::new()
+                }
+            };
+            if let Some(found) = found.first() {
+                same = found.same.map(|same| same.id());
+            }
+            above = levels.last().and_then(|level| level.above);
+            let first = outline.symbols.len();
+            if open.len() < DEPTH_MAX {
+                let new = found
+                    .iter()
+                    .take(NAMES_MAX)
+                    .filter_map(|found| symbol(&outline.symbols, parent, node, found, above));
+                let new: Vec<Symbol> = new.collect();
+                outline.symbols.extend(new);
+                depths.resize(outline.symbols.len(), depth);
+            }
+            // What stands in the declaration of several names stands in the first of them.
+            if outline.symbols.len() > first {
+                open.push((first, depth));
+                above = None;
+            }
+            if detail == Detail::Full
+                && let Some(Referred { name, qualifier, kind }) = (grammar.reference)(node, &around)
+            {
+                let from = open.last().map(|(symbol, _)| *symbol);
+                outline.references.push(Reference { name, qualifier, kind, span: span(node), from });
+            }
+            if let Some(level) = levels.last_mut() {
+                level.pass(node, grammar);
+            }
+        } else if let Some(level) = levels.last_mut() {
+            level.last_row = Some(last_row(node));
+        }
+        if is_walked && cursor.goto_first_child() {
+            ancestors.push(node);
+            // The comments above a block are those above what it begins with.
+            let first = cursor.node();
+            let is_begin = first.is_named() && first.start_byte() == node.start_byte();
+            levels.push(Level { above: above.filter(|_| is_begin), last_row: None });
+            continue;
+        }
+        end.pass(node, grammar);
+        while !cursor.goto_next_sibling() {
+            if !cursor.goto_parent() {
+                for (symbol, _) in open {
+                    end.cut(&mut outline.symbols[symbol]);
+                }
+                if detail == Detail::Full {
+                    hashes::add(&mut outline.symbols, &depths, tree, source, grammar);
+                }
+                return outline;
+            }
+            levels.pop();
+            ancestors.pop();
+        }
+    }
+}
+
+/// Where the code ends that the walk has been through.
+#[derive(Clone, Copy, Default)]
+struct End {
+    byte: usize,
+    row: usize,
+    /// Whether there were only comments since.
+    is_before_comment: bool,
+}
+
+impl End {
+    /// Takes note of a node that the walk goes no deeper into.
+    fn pass(&mut self, node: Node<'_>, grammar: &Grammar) {
+        if (grammar.attachment)(node) == Attachment::Comment {
+            self.is_before_comment = true;
+        } else if node.start_byte() < node.end_byte() {
+            *self = End { byte: node.end_byte(), row: last_row(node), is_before_comment: false };
+        }
+    }
+
+    /// Leaves the comments that `symbol` ends with to its extent: where blocks end by indentation, grammars count them
+    /// into the last one.
+    fn cut(self, symbol: &mut Symbol) {
+        if !self.is_before_comment {
+            return;
+        }
+        for span in [Some(&mut symbol.whole), symbol.body.as_mut()].into_iter().flatten() {
+            if (span.bytes.start..span.bytes.end).contains(&self.byte) {
+                *span =
+                    Span { bytes: span.bytes.start..self.byte, lines: *span.lines.start()..=self.row + 1 };
+            }
+        }
+    }
+}
+
+impl Level {
+    /// Takes note of a node that the walk has come to.
+    fn pass(&mut self, node: Node<'_>, grammar: &Grammar) {
+        let start = (node.start_byte(), node.start_position().row);
+        let attachment = (grammar.attachment)(node);
+        let last_row = last_row(node);
+        self.above = match (attachment, self.above) {
+            (Attachment::None, _) => None,
+            // What stands behind something else on its line is about that.
+            (Attachment::Comment, None) if self.last_row == Some(start.1) => None,
+            (_, above) => {
+                let above = above.filter(|above| start.1 <= above.last_row + 1);
+                let attribute = (attachment == Attachment::Attribute).then_some(start);
+                Some(Above {
+                    start: above.map_or(start, |above| above.start),
+                    attribute: above.and_then(|above| above.attribute).or(attribute),
+                    last_row,
+                })
+            }
+        };
+        self.last_row = Some(last_row);
+    }
+}
+
+/// `None` where its name would be too long.
+fn symbol(
+    before: &[Symbol],
+    parent: Option<usize>,
+    node: Node<'_>,
+    found: &Found<'_>,
+    above: Option<Above>,
+) -> Option<Symbol> {
+    let mut qualified = String::new();
+    if let Some(parent) = parent.and_then(|parent| before.get(parent)) {
+        qualified.push_str(&parent.qualified);
+        qualified.push('.');
+    }
+    qualified.push_str(&found.path.join("."));
+    if qualified.len() > QUALIFIED_BYTES_MAX {
+        return None;
+    }
+    let start = (node.start_byte(), node.start_position().row);
+    let above = above.filter(|above| start.1 <= above.last_row + 1);
+    let whole_start = above.and_then(|above| above.attribute).unwrap_or(start);
+    let extent_start = above.map_or(start, |above| above.start);
+    let to_end = |(byte, row): (usize, usize)| Span {
+        bytes: byte..node.end_byte(),
+        lines: row + 1..=last_row(node) + 1,
+    };
+    Some(Symbol {
+        name: found.path.last()?.clone(),
+        qualified,
+        kind: found.kind,
+        parent,
+        extent: to_end(extent_start),
+        whole: to_end(whole_start),
+        body: found.body.map(span),
+        hashes: None,
+    })
+}
+
+fn span(node: Node<'_>) -> Span {
+    Span { bytes: node.byte_range(), lines: node.start_position().row + 1..=last_row(node) + 1 }
+}
+
+/// The last line that a node has a character on, from 0: some grammars take in the end of the line.
+fn last_row(node: Node<'_>) -> usize {
+    let Point { row, column } = node.end_position();
+    if column == 0 && row > node.start_position().row { row - 1 } else { row }
+}

@@ -1,0 +1,132 @@
+//! Where two texts differ.
+
+use std::ops::Range;
+
+use imara_diff::{Algorithm, Diff, InternedInput};
+use tree_sitter::{InputEdit, Point};
+
+/// How many places of a hunk are compared. The right one is among the first, or the text repeats itself so often that
+/// none is.
+pub(super) const PLACES_MAX: usize = 64;
+
+/// How far a hunk is moved, in bytes: more than a method that is like the one before it has in common with it.
+const SLACK_MAX: usize = 4096;
+
+/// A text and where its lines begin.
+pub(super) struct Lines<'a> {
+    text: &'a [u8],
+    /// And where the text ends.
+    starts: Vec<usize>,
+}
+
+/// A place where the texts differ: a range of each.
+#[derive(Clone, Debug)]
+pub(super) struct Hunk {
+    /// The lines that differ.
+    pub(super) lines: [Range<usize>; 2],
+    /// What differs in them: all of them but how they begin and end alike.
+    pub(super) bytes: [Range<usize>; 2],
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn of(text: &'a [u8]) -> Lines<'a> {
+        let mut starts = vec![0];
+        starts.extend(text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1));
+        if starts.last() != Some(&text.len()) {
+            starts.push(text.len());
+        }
+        Lines { text, starts }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.text.split_inclusive(|byte| *byte == b'\n')
+    }
+
+    fn bytes(&self, lines: &Range<u32>) -> Range<usize> {
+        let start = |line: u32| self.starts.get(line as usize).copied().unwrap_or(self.text.len());
+        start(lines.start)..start(lines.end)
+    }
+
+    fn point(&self, at: usize) -> Point {
+        let row = self.starts.partition_point(|start| *start <= at).saturating_sub(1);
+        // The end of the text is no line of its own unless a line ends there.
+        let is_behind = at == self.text.len() && at > 0 && self.text.last() != Some(&b'\n');
+        let row = if is_behind { row.saturating_sub(1) } else { row };
+        Point { row, column: at - self.starts.get(row).copied().unwrap_or(0) }
+    }
+}
+
+/// Where the texts differ, in order.
+pub(super) fn between(lines: &[Lines<'_>; 2]) -> Vec<Hunk> {
+    let mut input = InternedInput::default();
+    input.update_before(lines[0].iter());
+    input.update_after(lines[1].iter());
+    let mut diff = Diff::compute(Algorithm::Histogram, &input);
+    diff.postprocess_lines(&input);
+    diff.hunks().map(|hunk| Hunk::of(lines, &hunk)).collect()
+}
+
+/// How many bytes a part of `text` can be moved up, and down, within `around`: moving it takes away at one of its ends
+/// what it adds at the other.
+pub(super) fn slack(text: &[u8], part: &Range<usize>, around: Range<usize>) -> (usize, usize) {
+    let before = text.get(around.start..part.start).unwrap_or_default();
+    let until_end = text.get(around.start..part.end).unwrap_or_default();
+    let after = text.get(part.end..around.end).unwrap_or_default();
+    let from_start = text.get(part.start..around.end).unwrap_or_default();
+    let up = before.iter().rev().zip(until_end.iter().rev());
+    let down = after.iter().zip(from_start);
+    (
+        up.take(SLACK_MAX).take_while(|(one, other)| one == other).count(),
+        down.take(SLACK_MAX).take_while(|(one, other)| one == other).count(),
+    )
+}
+
+impl Hunk {
+    fn of(lines: &[Lines<'_>; 2], hunk: &imara_diff::Hunk) -> Hunk {
+        let ranges = [lines[0].bytes(&hunk.before), lines[1].bytes(&hunk.after)];
+        let [one, two] = [0, 1].map(|at| lines[at].text.get(ranges[at].clone()).unwrap_or_default());
+        let head = one.iter().zip(two).take_while(|(one, two)| one == two).count();
+        let tails = one[head..].iter().rev().zip(two[head..].iter().rev());
+        let tail = tails.take_while(|(one, two)| one == two).count();
+        let bytes = [0, 1].map(|at| ranges[at].start + head..ranges[at].end - tail);
+        Hunk { lines: ranges, bytes }
+    }
+
+    pub(super) fn starts(&self) -> [usize; 2] {
+        [self.bytes[0].start, self.bytes[1].start]
+    }
+
+    pub(super) fn ends(&self) -> [usize; 2] {
+        [self.bytes[0].end, self.bytes[1].end]
+    }
+
+    pub(super) fn moved_up(&self, by: usize) -> Hunk {
+        self.moved(|at| at - by)
+    }
+
+    pub(super) fn moved_down(&self, by: usize) -> Hunk {
+        self.moved(|at| at + by)
+    }
+
+    fn moved(&self, to: impl Fn(usize) -> usize) -> Hunk {
+        let bytes = self.bytes.clone().map(|range| to(range.start)..to(range.end));
+        Hunk { lines: bytes.clone(), bytes }
+    }
+
+    /// The edit that makes the second text of the first one, if what comes before is the same already.
+    pub(super) fn input_edit(&self, lines: &[Lines<'_>; 2]) -> InputEdit {
+        let [old, new] = self.bytes.clone();
+        let start = lines[0].point(old.start);
+        let (from, to) = (lines[1].point(new.start), lines[1].point(new.end));
+        let rows = to.row - from.row;
+        let column = if rows == 0 { start.column + new.len() } else { to.column };
+        InputEdit {
+            start_byte: old.start,
+            old_end_byte: old.end,
+            new_end_byte: old.start + new.len(),
+            start_position: start,
+            old_end_position: lines[0].point(old.end),
+            new_end_position: Point { row: start.row + rows, column },
+        }
+    }
+}

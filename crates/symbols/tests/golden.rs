@@ -1,0 +1,73 @@
+//! Whole texts of each language against lists of their symbols that were made by hand: `golden/rust.rs` and
+//! `golden/rust.txt`. A language adds its two files. A line of a list that begins with `#` is a comment.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+use muse_symbols::{Detail, Language, Limits, Outline, Span, outline};
+
+const SYMBOLS_MIN: usize = 40;
+
+#[test]
+fn the_symbols_of_a_text_are_those_that_a_reader_finds() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut texts: BTreeMap<String, (Option<Language>, String)> = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        texts.insert(name.clone(), (Language::of_path(&name), fs::read_to_string(path).unwrap()));
+    }
+    let mut compared = 0;
+    for (name, (language, source)) in &texts {
+        let Some(language) = *language else { continue };
+        let (stem, _) = name.rsplit_once('.').unwrap();
+        let (_, list) = &texts[&format!("{stem}.txt")];
+        let expected: Vec<&str> = list.lines().filter(|line| !line.starts_with('#')).collect();
+        assert!(expected.len() >= SYMBOLS_MIN, "{name} has {} symbols", expected.len());
+        let spans = outline(source.as_bytes(), language, Detail::Spans, &Limits::default()).unwrap();
+        let full = outline(source.as_bytes(), language, Detail::Full, &Limits::default()).unwrap();
+        for outline in [spans, full] {
+            assert!(outline.is_clean(), "{name} has {} faults", outline.faults);
+            check_parents(&outline);
+            let told = lines(&outline);
+            for (told, expected) in told.iter().zip(&expected) {
+                assert_eq!(told, expected, "{name}");
+            }
+            assert_eq!(told.len(), expected.len(), "{name}: {told:#?}");
+        }
+        compared += 1;
+    }
+    assert_eq!(texts.len(), 2 * compared, "a list without a text");
+}
+
+fn lines(outline: &Outline) -> Vec<String> {
+    let lines = |lines: &RangeInclusive<usize>| format!("{}-{}", lines.start(), lines.end());
+    let body = |body: &Option<Span>| body.as_ref().map_or("-".to_owned(), |body| lines(&body.lines));
+    outline
+        .symbols
+        .iter()
+        .map(|symbol| {
+            let muse_symbols::Symbol { kind, qualified, extent, whole, body: its, .. } = symbol;
+            format!("{kind:?} {qualified} {} {} {}", lines(&extent.lines), lines(&whole.lines), body(its))
+        })
+        .collect()
+}
+
+/// A symbol stands in its parent and is named below it, and one without a parent stands in no symbol before it.
+fn check_parents(outline: &Outline) {
+    for (at, symbol) in outline.symbols.iter().enumerate() {
+        let encloses = |other: &&muse_symbols::Symbol| {
+            let (its, bytes) = (&other.extent.bytes, &symbol.extent.bytes);
+            its.start <= bytes.start && bytes.end <= its.end && its != bytes
+        };
+        let innermost = outline.symbols[..at].iter().rev().find(encloses);
+        let parent = symbol.parent.map(|parent| &outline.symbols[parent]);
+        assert_eq!(parent, innermost, "{symbol:?}");
+        if let Some(parent) = parent {
+            assert!(symbol.qualified.starts_with(&format!("{}.", parent.qualified)), "{symbol:?}");
+        }
+        assert!(symbol.qualified.ends_with(&symbol.name), "{symbol:?}");
+    }
+}
