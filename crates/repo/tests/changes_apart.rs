@@ -13,8 +13,9 @@ mod site;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::PathBuf;
+use std::process::Command;
 
 use muse_repo::{ChangeSet, Changes, ChangesError, Content, GitEnvironment, Kind, Reason, Side};
 
@@ -278,6 +279,38 @@ fn odd_paths_and_files() {
     assert_eq!(paths(&worktree), ["nested", "program", "to a folder", "to nothing"]);
     let expected = [Kind::Submodule, Kind::Executable, Kind::Symlink, Kind::Symlink].map(Some);
     assert_eq!(kinds, expected);
+}
+
+#[test]
+fn what_is_no_file_is_not_read() {
+    let site = Site::new();
+    fs::remove_file(site.at("a.txt")).expect("removed");
+    // To open one for reading waits for somebody that writes.
+    let made = Command::new("mkfifo").arg(site.at("a.txt")).arg(site.at("untracked")).status();
+    assert!(made.expect("mkfifo runs").success());
+    let worktree = site.changes().worktree().expect("known");
+    assert_eq!(paths(&worktree), ["a.txt"]);
+    if let Some(new) = &worktree.files[0].new {
+        assert_eq!(site.changes().contents().read(new, 1000).expect("read"), Content::Nothing);
+    }
+}
+
+/// Only root can give a file away: for others there is nothing to try.
+#[test]
+fn filters_of_another_users_repository_are_not_run() {
+    let site = Site::new();
+    let ran = site.at(".git/ran");
+    site.git(&["config", "filter.x.clean", &format!("touch '{}'; cat", ran.display())]);
+    site.write(".git/info/attributes", "* filter=x\n");
+    site.write("a.txt", "changed\n");
+    assert_eq!(paths(&site.changes().worktree().expect("known")), ["a.txt"]);
+    assert!(ran.exists(), "in one's own repository they are");
+    fs::remove_file(&ran).expect("removed");
+    let given = [".git", ""].iter().all(|name| chown(site.at(name), Some(12345), None).is_ok());
+    if given {
+        assert_eq!(paths(&site.changes().worktree().expect("known")), ["a.txt"]);
+        assert!(!ran.exists());
+    }
 }
 
 #[test]
