@@ -80,9 +80,6 @@ impl Changes {
         let (mut differences, conflicts) = self.tree_against_index(tree, &index)?;
         let mut contents = self.contents();
         for Seen { path, staged, new } in self.index_against_disk(&index, with_untracked)? {
-            if conflicts.contains(&path) {
-                continue;
-            }
             let old = match differences.remove(&path) {
                 Some((old, _)) => old,
                 None => staged,
