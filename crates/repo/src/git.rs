@@ -46,18 +46,31 @@ impl GitFolders {
             Err(error) if is_missing(&error) => return Self::of_bare(top),
             Err(error) => return Err(io_error("look at", dot_git)(error)),
         };
+        Self::named(&dot_git, &metadata)
+    }
+
+    /// Tells Git's folders where `dot_git` is the first of them, as `GIT_DIR` names it, or a file that leads there.
+    pub(crate) fn at(dot_git: &Path) -> Result<Option<Self>, GitError> {
+        match fs::metadata(dot_git) {
+            Ok(metadata) => Self::named(dot_git, &metadata),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(io_error("look at", dot_git)(error)),
+        }
+    }
+
+    fn named(dot_git: &Path, metadata: &fs::Metadata) -> Result<Option<Self>, GitError> {
         let git_dir = if metadata.is_dir() {
             if entry(&dot_git.join(HEAD_FILE))? == Entry::Missing {
                 return Ok(None);
             }
-            if metadata_is_link(&dot_git)? { canonical(&dot_git, &dot_git)? } else { dot_git }
+            if metadata_is_link(dot_git)? { canonical(dot_git, dot_git)? } else { dot_git.to_owned() }
         } else {
-            let content = disk::read_at_most(&dot_git, SMALL_FILE_BYTES_MAX)
-                .map_err(io_error("read", &dot_git))?
+            let content = disk::read_at_most(dot_git, SMALL_FILE_BYTES_MAX)
+                .map_err(io_error("read", dot_git))?
                 .unwrap_or_default();
             let target = gix::discover::parse::gitdir(&content)
-                .map_err(|error| GitError::Damaged { path: dot_git.clone(), source: error.into() })?;
-            canonical(&dot_git, &top.join(target))?
+                .map_err(|error| GitError::Damaged { path: dot_git.to_owned(), source: error.into() })?;
+            canonical(dot_git, &dot_git.parent().unwrap_or(Path::new("")).join(target))?
         };
         let common_dir_file = git_dir.join("commondir");
         match gix::discover::path::from_plain_file_relative_to_file(&common_dir_file) {
@@ -80,9 +93,14 @@ impl GitFolders {
 
     /// Tells the Git folders of the working tree that `folder` is in. `folder` is free of symbolic links.
     pub(crate) fn enclosing(folder: &Path) -> Result<Option<Self>, GitError> {
+        Ok(Self::enclosing_with_top(folder)?.map(|(_, folders)| folders))
+    }
+
+    /// As [`enclosing`](Self::enclosing), with the working tree or bare repository itself.
+    pub(crate) fn enclosing_with_top(folder: &Path) -> Result<Option<(PathBuf, Self)>, GitError> {
         for folder in folder.ancestors() {
             if let Some(folders) = Self::of(folder)? {
-                return Ok(Some(folders));
+                return Ok(Some((folder.to_owned(), folders)));
             }
         }
         Ok(None)
@@ -137,6 +155,28 @@ pub(crate) fn is_named_dot_git(folder: &Path) -> bool {
     folder.file_name().is_some_and(|name| name == DOT_GIT)
 }
 
+/// A setting with which a repository has a format that gix, as it is built here, does not read, and its value.
+pub(crate) fn unsupported_format(common_dir: &Path) -> Result<Option<(&'static str, String)>, GitError> {
+    let Some(config) = read_config(&common_dir.join("config"))? else { return Ok(None) };
+    for (setting, supported) in [("extensions.objectFormat", "sha1"), ("extensions.refStorage", "files")] {
+        if let Some(value) = config.string(setting)
+            && !value.eq_ignore_ascii_case(supported.as_bytes())
+        {
+            return Ok(Some((setting, value.to_string())));
+        }
+    }
+    Ok(None)
+}
+
+fn read_config(path: &Path) -> Result<Option<gix::config::File>, GitError> {
+    let content = disk::read_at_most(path, CONFIG_BYTES_MAX).map_err(io_error("read", path))?;
+    let Some(content) = content else { return Ok(None) };
+    let options = gix::config::file::init::Options::default();
+    let metadata = gix::config::file::Metadata::api();
+    let config = gix::config::File::from_bytes_no_includes(&content, metadata, options);
+    config.map(Some).map_err(|error| GitError::Damaged { path: path.to_owned(), source: error.into() })
+}
+
 /// What a repository's configuration says about its working tree.
 #[derive(Debug, Default)]
 struct Settings {
@@ -157,13 +197,8 @@ impl Settings {
 
     /// Takes over what the file at `path` says, and tells whether it turns on `extensions.worktreeConfig`.
     fn add(&mut self, path: &Path) -> Result<bool, GitError> {
-        let content = disk::read_at_most(path, CONFIG_BYTES_MAX).map_err(io_error("read", path))?;
-        let Some(content) = content else { return Ok(false) };
+        let Some(config) = read_config(path)? else { return Ok(false) };
         let damaged = |error: gix::Error| GitError::Damaged { path: path.to_owned(), source: error.into() };
-        let options = gix::config::file::init::Options::default();
-        let metadata = gix::config::file::Metadata::api();
-        let config =
-            gix::config::File::from_bytes_no_includes(&content, metadata, options).map_err(damaged)?;
         if let Some(bare) = config.boolean("core.bare").map_err(damaged)? {
             self.bare = Some(bare);
         }

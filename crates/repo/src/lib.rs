@@ -2,12 +2,14 @@
 //!
 //! [`Repository::find`] answers, for a folder, which folder addresses are relative to and where the store is;
 //! [`Repository::branch`] answers what is checked out there; [`init()`] makes the place of the store. All worktrees
-//! of one Git repository come to one store. The crate knows nothing of what lies in the store.
+//! of one Git repository come to one store. The crate knows nothing of what lies in the store. [`Changes`] tells what
+//! has changed in a working tree, in the index, or by a push.
 //!
 //! Finding is on the path of every command, so the common case (a folder `.muse` here or above) looks at no Git
-//! data. Nothing here reads the environment, the user's or the system's Git configuration, or starts a process, and
+//! data. Nothing of that reads the environment, the user's or the system's Git configuration, or starts a process, and
 //! what is read (`HEAD`, `config`, `commondir`, `.git` files) is never executed or followed into filters or hooks:
-//! therefore a repository that belongs to another user is served too, `safe.directory` notwithstanding.
+//! therefore a repository that belongs to another user is served too, `safe.directory` notwithstanding. The same is so
+//! of [`Changes`] but where it compares files on the disk, as it says.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -29,8 +31,10 @@
 //! - `include` and `includeIf` in a repository's `config` are not followed when `core.bare` and `core.worktree` are
 //!   looked up.
 //! - Where Git keeps its references as a reftable, the branch is unknown (`None`).
-//! - `GIT_DIR` and `GIT_WORK_TREE` change nothing.
+//! - `GIT_DIR` and `GIT_WORK_TREE` change nothing about where the store is; [`Changes`] heeds them.
+//! - [`Changes`] refuses a repository with SHA-256 or with a reftable.
 
+mod changes;
 mod disk;
 mod error;
 mod find;
@@ -41,6 +45,10 @@ mod mark;
 mod publish;
 mod scratch;
 
+pub use changes::{
+    ChangeSet, Changes, ChangesError, Content, Contents, FileChange, GitEnvironment, Kind, Reason, Side,
+    Source, Unsettled,
+};
 pub use error::{BranchError, FindError, GitError, InitError, MarkError, NotARepository};
 pub use find::Repository;
 pub use git::GitFolders;
