@@ -421,7 +421,7 @@ impl Pair {
             let holds = |own: &&Lease| {
                 own.state(now) == State::Active && is_enough(own.reservation.mode) && covers(own, address)
             };
-            if !own.iter().any(|own| holds(own)) {
+            if !own.iter().any(holds) {
                 missing.push(address.clone());
             }
         }
