@@ -37,6 +37,7 @@ pub(crate) enum Command {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Coord {
     Reserve(ReserveArgs),
+    Check(CheckArgs),
     Run(RunArgs),
     Heartbeat(HeartbeatArgs),
     Release(ReleaseArgs),
@@ -123,6 +124,33 @@ pub(crate) struct ReserveArgs {
     /// Why it is taken over, for its holder and for the record.
     #[arg(long, value_name = "TEXT", requires = "take_over")]
     pub(crate) reason: Option<OsString>,
+}
+
+/// Ask whether you may change code addresses. Nothing is changed.
+///
+/// Exit 0: nothing is in the way. Exit 6: somebody holds it, or you held it and somebody else has had it since: then
+/// look at the code again and reserve anew. Those who only wait for it do not count. Exit 3: it could not be told.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  muse coord check src/billing.py::compute_total --run-id agent-42
+  muse coord check src/api/ tests/ --run-id agent-42 --require  # do I still hold all of it?
+  muse coord check src/billing.py --run-id agent-42 --json | jq -r '.conflicts[].holder.run_id'")]
+pub(crate) struct CheckArgs {
+    /// What you are about to change, or have changed: 1 to 1,000 addresses of at most 4,096 bytes.
+    #[arg(value_name = "ADDRESS", required = true)]
+    pub(crate) addresses: Vec<OsString>,
+
+    #[command(flatten)]
+    pub(crate) identity: Identity,
+
+    /// Ask as for a shared reservation: only exclusive ones are in the way.
+    #[arg(long)]
+    pub(crate) shared: bool,
+
+    /// Exit 6 also if this run does not hold all of it. What `alice` holds, `alice/sub-1` does not.
+    #[arg(long)]
+    pub(crate) require: bool,
 }
 
 /// Hold code addresses while a command runs.

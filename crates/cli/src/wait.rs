@@ -324,7 +324,7 @@ pub(crate) fn more(screen: &mut Screen, count: usize, what: &str) {
 }
 
 /// The first of so many that are in the way, in one sentence.
-fn in_the_way(first: &Conflict, count: usize) -> String {
+pub(crate) fn in_the_way(first: &Conflict, count: usize) -> String {
     match count {
         0 | 1 => describe(first),
         count => format!("{}; {} more in the way", describe(first), count - 1),
@@ -332,7 +332,7 @@ fn in_the_way(first: &Conflict, count: usize) -> String {
 }
 
 /// Who holds what or waits for it, in one sentence.
-fn describe(conflict: &Conflict) -> String {
+pub(crate) fn describe(conflict: &Conflict) -> String {
     match (conflict.holder(), conflict.waiter()) {
         (Some(holder), _) => {
             let left = match holder.expires_in_seconds {
@@ -370,8 +370,12 @@ fn named(conflict: &Conflict) -> String {
 
 /// What the run that was not granted can do, in one sentence.
 fn next(conflicts: &[Conflict], run: &RunId, again: &str) -> String {
-    let holders = || conflicts.iter().filter_map(Conflict::holder);
-    let wait = holders().map(|holder| holder.expires_in_seconds).max().unwrap_or(0);
+    let wait = conflicts
+        .iter()
+        .filter_map(Conflict::holder)
+        .map(|holder| holder.expires_in_seconds)
+        .max()
+        .unwrap_or(0);
     let is_queued_for = conflicts.iter().any(|conflict| conflict.waiter().is_some());
     let what = if is_queued_for {
         "work elsewhere, or take your place in the queue with --wait SECONDS".to_owned()
@@ -380,7 +384,12 @@ fn next(conflicts: &[Conflict], run: &RunId, again: &str) -> String {
     } else {
         format!("work elsewhere and {again} in {wait} s or when it is released")
     };
-    match holders().next() {
+    or_end_the_holder(what, conflicts, run)
+}
+
+/// A sentence with the last way out behind it, if somebody holds what is asked for.
+pub(crate) fn or_end_the_holder(what: String, conflicts: &[Conflict], run: &RunId) -> String {
+    match conflicts.iter().find_map(Conflict::holder) {
         Some(first) => format!(
             "{what}; only if run `{}` is known to be dead: muse coord release {} --force --reason TEXT --run-id{}",
             first.run_id,
@@ -392,7 +401,7 @@ fn next(conflicts: &[Conflict], run: &RunId, again: &str) -> String {
 }
 
 /// A run id behind its flag: one that looks like a flag has to stand in one word with it.
-fn flag_value(run: &RunId) -> String {
+pub(crate) fn flag_value(run: &RunId) -> String {
     let separator = if run.as_str().starts_with('-') { '=' } else { ' ' };
     format!("{separator}{}", shell_word(run.as_str()))
 }

@@ -1328,6 +1328,7 @@ fn manual_pages_for_every_command() {
         "",
         "-completions",
         "-coord",
+        "-coord-check",
         "-coord-gc",
         "-coord-guide",
         "-coord-fsck",

@@ -13,11 +13,12 @@ mod support;
 use support::{ABSENT, Site, names, object};
 
 /// Every command, and the file of its snapshot.
-const COMMANDS: [(&[&str], &str); 17] = [
+const COMMANDS: [(&[&str], &str); 18] = [
     (&[], "muse"),
     (&["init"], "muse-init"),
     (&["coord"], "muse-coord"),
     (&["coord", "reserve"], "muse-coord-reserve"),
+    (&["coord", "check"], "muse-coord-check"),
     (&["coord", "run"], "muse-coord-run"),
     (&["coord", "heartbeat"], "muse-coord-heartbeat"),
     (&["coord", "release"], "muse-coord-release"),

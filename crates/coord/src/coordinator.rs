@@ -3,7 +3,8 @@
 use crate::address::Address;
 use crate::archive::{Archived, Collected, Retention};
 use crate::audit::{AuditQuery, AuditTrail, audit};
-use crate::decide::Request;
+use crate::check::{Check, CheckRequest, check};
+use crate::decide::{Candidate, Request};
 use crate::engine::{Beat, Beaten, Engine, EngineError, Listing, ReleaseRequest, Released, Reserved};
 use crate::id::{ReservationId, RunId};
 use crate::lease::{Lease, State};
@@ -61,6 +62,30 @@ impl<E: Engine> Coordinator<E> {
     /// As there.
     pub fn reserve(&self, request: &Request) -> Result<Reserved, EngineError> {
         self.engine.grant(request)
+    }
+
+    /// Whether `request.run` may change what it asks about: see [`check`]. Locks nothing and writes nothing.
+    ///
+    /// Whoever is in the middle of extending a lapsed reservation counts once that is done.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] when anything that could matter cannot be read: nobody is told in doubt that the way is clear.
+    pub fn check(&self, request: &CheckRequest) -> Result<Check, EngineError> {
+        // Before anything is read: who is active then is not taken for lapsed.
+        let now = self.engine.now();
+        let candidates: Vec<Candidate> = whole(self.engine.overlapping(&request.addresses())?)?
+            .into_iter()
+            .map(|lease| Candidate { lease, being_extended: false })
+            .collect();
+        // After those that stand: what is superseded meanwhile is in one of the two.
+        let mut lost = whole(self.engine.superseded(&request.run)?)?;
+        lost.retain(|lease| request.overlaps(lease));
+        let since = match lost.iter().map(|lease| lease.reservation.token).min() {
+            Some(first) => whole(self.engine.newest(1, &|lease| lease.reservation.token <= first)?)?,
+            None => Vec::new(),
+        };
+        Ok(check(request, &candidates, &lost, &since, now))
     }
 
     /// See [`Engine::beat`].
@@ -190,6 +215,14 @@ impl<E: Engine> Coordinator<E> {
     /// As there.
     pub fn log(&self, query: &AuditQuery, progress: &dyn Progress) -> Result<AuditTrail, EngineError> {
         audit(&self.engine, query, progress)
+    }
+}
+
+/// What was read, if all of it could be.
+fn whole(listing: Listing) -> Result<Vec<Lease>, EngineError> {
+    match listing.damaged.into_iter().next() {
+        Some(error) => Err(error),
+        None => Ok(listing.leases),
     }
 }
 

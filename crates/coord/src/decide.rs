@@ -307,24 +307,16 @@ pub fn decide(
     tickets_ahead: &[Ticket],
     now: Timestamp,
 ) -> Decision {
-    let taken_over = request.take_over.as_ref().map(|take_over| take_over.reservation);
-    let others = || {
-        candidates.iter().enumerate().filter(move |(_, candidate)| {
-            let reservation = &candidate.lease.reservation;
-            reservation.run_id != request.run && Some(reservation.reservation_id) != taken_over
-        })
-    };
-
     // A renewal needs no look at conflicts: whoever was granted one since has superseded it.
-    if taken_over.is_none()
+    if request.take_over.is_none()
         && let Some(candidate) = renewable(request, candidates)
     {
-        return Decision::Renew { candidate, notices: notices(request, others(), now) };
+        return Decision::Renew { candidate, notices: notices(request, candidates, now) };
     }
 
     let mut conflicts: Vec<Conflict> = Vec::new();
     let mut supersede = Vec::new();
-    for (position, candidate) in others() {
+    for (position, candidate) in others(request, candidates) {
         let reservation = &candidate.lease.reservation;
         if request.run.descends_from(&reservation.run_id) || !request.mode.conflicts_with(reservation.mode) {
             continue;
@@ -335,14 +327,14 @@ pub fn decide(
             supersede.push(position);
         }
     }
-    if taken_over.is_none() {
+    if request.take_over.is_none() {
         let ahead = tickets_ahead.iter().filter(|ticket| ticket.is_live(now));
         conflicts.extend(ahead.flat_map(|ticket| waited_for(request, ticket)));
     }
     if conflicts.is_empty() {
-        Decision::Grant { supersede, notices: notices(request, others(), now) }
+        Decision::Grant { supersede, notices: notices(request, candidates, now) }
     } else {
-        conflicts.sort_by(|one, other| (&one.address, one.rank()).cmp(&(&other.address, other.rank())));
+        sort_conflicts(&mut conflicts);
         Decision::Deny { conflicts }
     }
 }
@@ -360,13 +352,22 @@ fn renewable(request: &Request, candidates: &[Candidate]) -> Option<usize> {
         .max_by_key(|&position| candidates[position].lease.reservation.token)
 }
 
-fn notices<'a>(
+/// The candidates of other runs, without the one that the request takes over, and their positions.
+fn others<'a>(
     request: &Request,
-    others: impl Iterator<Item = (usize, &'a Candidate)>,
-    now: Timestamp,
-) -> Vec<Notice> {
+    candidates: &'a [Candidate],
+) -> impl Iterator<Item = (usize, &'a Candidate)> {
+    let taken_over = request.take_over.as_ref().map(|take_over| take_over.reservation);
+    candidates.iter().enumerate().filter(move |(_, candidate)| {
+        let reservation = &candidate.lease.reservation;
+        reservation.run_id != request.run && Some(reservation.reservation_id) != taken_over
+    })
+}
+
+/// What overlaps the request and does not stop it; sorted.
+pub(crate) fn notices(request: &Request, candidates: &[Candidate], now: Timestamp) -> Vec<Notice> {
     let is_told = |mode: Mode| request.mode == Mode::Advisory || (mode == Mode::Advisory);
-    let mut notices: Vec<Notice> = others
+    let mut notices: Vec<Notice> = others(request, candidates)
         .map(|(_, candidate)| candidate)
         .filter(|candidate| is_told(candidate.lease.reservation.mode) && candidate.is_active(now))
         .flat_map(|candidate| overlaps(request, candidate, now))
@@ -404,7 +405,11 @@ fn waited_for<'a>(request: &'a Request, ticket: &'a Ticket) -> impl Iterator<Ite
     })
 }
 
-fn sort(overlaps: &mut [Overlap]) {
+pub(crate) fn sort_conflicts(conflicts: &mut [Conflict]) {
+    conflicts.sort_by(|one, other| (&one.address, one.rank()).cmp(&(&other.address, other.rank())));
+}
+
+pub(crate) fn sort(overlaps: &mut [Overlap]) {
     overlaps
         .sort_by(|one, other| (&one.address, one.holder.token).cmp(&(&other.address, other.holder.token)));
 }

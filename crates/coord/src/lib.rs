@@ -34,6 +34,7 @@
 pub mod address;
 pub mod archive;
 pub mod audit;
+pub mod check;
 pub mod clock;
 pub mod coordinator;
 pub mod decide;
@@ -50,6 +51,7 @@ pub mod watch;
 pub use address::{Address, AddressError};
 pub use archive::{Archived, Collected, Ending, Retention};
 pub use audit::{AuditQuery, AuditTrail, Entry};
+pub use check::{Check, CheckRequest, Missing, Stale, Successor, Verdict};
 pub use clock::{Clock, ManualClock, Stopwatch, SystemClock, Timestamp};
 pub use coordinator::{BeatenAll, Coordinator, Filter};
 pub use decide::{Blocker, Conflict, Holder, Notice, Overlap, Request, TakeOver, Waiter};

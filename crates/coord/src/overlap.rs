@@ -45,6 +45,47 @@ impl Address {
     }
 }
 
+impl Address {
+    /// Whether whoever holds this address holds all of `other`: whatever overlaps `other` overlaps this.
+    ///
+    /// A folder covers what lies below it, the globs that begin with its path included; a file its symbols; a symbol
+    /// those within it; a glob the files that it matches. Of two globs only equal ones are told to cover each other, and
+    /// no glob a folder. That a file that a glob matches may become a folder is not meant.
+    pub fn covers(&self, other: &Address) -> bool {
+        match (self.shape(), other.shape()) {
+            (
+                Shape::Literal { is_directory, .. },
+                Shape::Literal { is_directory: is_other_directory, .. },
+            ) => match other.literal_text().strip_prefix(self.literal_text()) {
+                None => false,
+                Some("") if *is_directory => *is_other_directory,
+                Some("") => !is_other_directory && symbol_covers(self.symbol(), other.symbol()),
+                Some(below) => *is_directory && (self.literal_text().is_empty() || below.starts_with('/')),
+            },
+            (Shape::Literal { is_directory, .. }, Shape::Glob(glob)) => {
+                *is_directory && lies_below(glob, names_of(self.literal_text()))
+            }
+            (Shape::Glob(glob), Shape::Literal { is_directory: false, .. }) => {
+                glob.is_matchable && meets(&glob.segments, names_of(other.literal_text()).map(Part::Name))
+            }
+            (Shape::Glob(_), _) => self == other,
+        }
+    }
+}
+
+/// Whether the first symbol of a file, or the whole file, holds the second.
+fn symbol_covers(outer: Option<&str>, inner: Option<&str>) -> bool {
+    match (outer, inner) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(outer), Some(inner)) => outer.len() <= inner.len() && symbols_overlap(outer, inner),
+    }
+}
+
+fn names_of(path: &str) -> impl Iterator<Item = &str> + Clone {
+    path.split('/').filter(|name| !name.is_empty())
+}
+
 fn literals_overlap(one: &Address, other: &Address) -> bool {
     let (one_path, other_path) = (one.literal_text(), other.literal_text());
     let (outer, inner) =
@@ -64,7 +105,7 @@ fn glob_meets_literal(glob: &Pattern, path: &str, is_directory: bool) -> bool {
     if !glob.is_matchable {
         return false;
     }
-    let names = path.split('/').filter(|name| !name.is_empty());
+    let names = names_of(path);
     if is_directory {
         // Strictly below: at least one more segment, then any number.
         meets(&glob.segments, names.map(Part::Name).chain([Part::One, Part::Rest]))

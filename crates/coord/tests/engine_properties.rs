@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use muse_coord::audit::audit;
 use muse_coord::{
-    Address, Archived, AuditQuery, Beat, Collected, Engine, EngineError, FileEngine, Lease, Listing,
-    ManualClock, MemoryEngine, Mode, ReleaseRequest, Request, ReservationId, Reserved, Retention, RunId,
-    Silent, State, TakeOver, Ticket, TicketNumber, Timestamp, TtlSeconds, Turn,
+    Address, Archived, AuditQuery, Beat, CheckRequest, Collected, Coordinator, Engine, EngineError,
+    FileEngine, Lease, Listing, ManualClock, MemoryEngine, Mode, ReleaseRequest, Request, ReservationId,
+    Reserved, Retention, RunId, Silent, State, TakeOver, Ticket, TicketNumber, Timestamp, TtlSeconds, Turn,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -179,6 +179,7 @@ struct Pair {
     file: FileEngine<Arc<ManualClock>>,
     memory: MemoryEngine<Arc<ManualClock>>,
     clock: Arc<ManualClock>,
+    index_above: usize,
     granted: Vec<(ReservationId, Request)>,
     /// Every ticket that was drawn, whatever became of it.
     drawn: Vec<(TicketNumber, Request)>,
@@ -196,6 +197,7 @@ impl Pair {
             file,
             memory: MemoryEngine::new(Arc::clone(&clock)),
             clock,
+            index_above,
             granted: Vec::new(),
             drawn: Vec::new(),
         }
@@ -356,6 +358,81 @@ impl Pair {
         Ok(())
     }
 
+    /// What `check` says, against what a request on a copy of the model is told, and against everything that is
+    /// recorded. Other questions after each step.
+    fn check(&self) -> Result<(), TestCaseError> {
+        let history = listed(self.memory.history())?;
+        let number = self.granted.len() + 3 * history.len() + self.drawn.len();
+        let run = run_id(RUNS[number % RUNS.len()]);
+        let mode = if number.is_multiple_of(3) { Mode::Shared } else { Mode::Exclusive };
+        let asked = [number, number / 2].map(|number| address(ADDRESSES[number % ADDRESSES.len()]));
+        let request = Request { mode, ..Request::new(run.clone(), asked.to_vec(), ttl_of(30)) };
+        let (exclusive, shared) = match mode {
+            Mode::Shared => (Vec::new(), asked.to_vec()),
+            _ => (asked.to_vec(), Vec::new()),
+        };
+        let question = CheckRequest { require: true, ..CheckRequest::new(run.clone(), exclusive, shared) };
+        let another =
+            FileEngine::new(self.file.path(), Arc::clone(&self.clock)).index_above(self.index_above);
+        let check = told(Coordinator::new(another).check(&question))?;
+        prop_assert_eq!(&check, &told(Coordinator::new(self.memory.clone()).check(&question))?);
+
+        // Those who wait do not count.
+        let copy = self.memory.clone();
+        for ticket in told(copy.tickets())?.tickets {
+            told(copy.leave(ticket.ticket, &ticket.run_id))?;
+        }
+        match told(copy.grant(&request))? {
+            Reserved::Granted(grant) => {
+                prop_assert!(check.conflicts.is_empty(), "{:?}", check.conflicts);
+                prop_assert_eq!(&check.notices, &grant.notices);
+            }
+            Reserved::Denied { conflicts } => prop_assert_eq!(&check.conflicts, &conflicts),
+            other => prop_assert!(false, "{:?}", other),
+        }
+        let now = self.memory.now();
+        let own: Vec<&Lease> = history.iter().filter(|lease| lease.reservation.run_id == run).collect();
+        let covers = |lease: &Lease, address: &Address| {
+            lease.reservation.addresses.iter().any(|held| held.covers(address))
+        };
+        let token_of = |id: ReservationId| {
+            let successor = history.iter().find(|lease| lease.reservation.reservation_id == id);
+            successor.map(|successor| successor.reservation.token)
+        };
+        let is_stale = |address: &Address, lost: &Lease| {
+            let mark = lost.supersession.content().filter(|_| lost.state(now) == State::Superseded);
+            let is_later = |own: &Lease| match mark.and_then(|mark| token_of(mark.superseded_by)) {
+                Some(token) => own.reservation.token > token,
+                None => mark.is_some_and(|mark| own.reservation.created_at > mark.superseded_at),
+            };
+            let is_anew = |own: &&Lease| {
+                own.reservation.mode != Mode::Advisory && is_later(own) && covers(own, address)
+            };
+            mark.is_some()
+                && lost.reservation.addresses.iter().any(|held| held.overlaps(address))
+                && !own.iter().any(is_anew)
+        };
+        let mut stale = Vec::new();
+        let mut missing = Vec::new();
+        for address in &request.addresses {
+            let lost = own.iter().filter(|lost| is_stale(address, lost));
+            stale.extend(lost.map(|lost| (address.clone(), lost.reservation.token)));
+            let is_enough = |held: Mode| held == Mode::Exclusive || (held == mode);
+            let holds = |own: &&Lease| {
+                own.state(now) == State::Active && is_enough(own.reservation.mode) && covers(own, address)
+            };
+            if !own.iter().any(holds) {
+                missing.push(address.clone());
+            }
+        }
+        let told_stale: Vec<_> =
+            check.stale.iter().map(|stale| (stale.address.clone(), stale.token)).collect();
+        prop_assert_eq!(told_stale, stale);
+        let told_missing: Vec<_> = check.missing.iter().map(|missing| missing.address.clone()).collect();
+        prop_assert_eq!(told_missing, missing);
+        Ok(())
+    }
+
     fn compare(&self) -> Result<(), TestCaseError> {
         let live = listed(self.file.live())?;
         prop_assert_eq!(&live, &listed(self.memory.live())?);
@@ -366,6 +443,7 @@ impl Pair {
         found.retain(overlap);
         prop_assert_eq!(found, live.into_iter().filter(overlap).collect::<Vec<Lease>>());
         prop_assert_eq!(told(self.file.tickets())?.tickets, told(self.memory.tickets())?.tickets);
+        self.check()?;
         let history = listed(self.file.history())?;
         prop_assert_eq!(&history, &listed(self.memory.history())?);
         let archived = lines(&self.file)?;

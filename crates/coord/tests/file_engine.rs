@@ -17,9 +17,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use muse_coord::record::to_file_bytes;
 use muse_coord::{
-    Address, Beat, Beaten, Clock, Coordinator, Engine, EngineError, FileEngine, Filter, Grant, Interest,
-    Lease, ManualClock, Mode, Operation, ReleaseRequest, Released, Request, ReservationId, Reserved, RunId,
-    State, SystemClock, TakeOver, Token, TtlSeconds,
+    Address, Beat, Beaten, CheckRequest, Clock, Coordinator, Engine, EngineError, FileEngine, Filter, Grant,
+    Interest, Lease, ManualClock, Mode, Operation, ReleaseRequest, Released, Request, ReservationId,
+    Reserved, RunId, State, SystemClock, TakeOver, Token, TtlSeconds,
 };
 
 const START_SECONDS: i64 = 1_800_000_000;
@@ -752,8 +752,13 @@ fn a_store_that_is_gone_is_not_made_again_in_passing() {
         for engine in [&site.engine, &other] {
             is_gone(engine.grant(&request("bob", &["b.py"])).unwrap_err());
             is_gone(engine.take_turn(&request("bob", &["b.py"]), None).unwrap_err());
+            is_gone(engine.superseded(&run_id("bob")).unwrap_err());
             engine.changes(Interest::Freed).unwrap();
         }
+        // Nobody is told that the way is clear.
+        let again = FileEngine::new(site.engine.path(), Arc::clone(&site.clock)).was_there(true);
+        let asked = CheckRequest::new(run_id("bob"), vec!["b.py".parse().unwrap()], Vec::new());
+        is_gone(Coordinator::new(again).check(&asked).unwrap_err());
         assert_eq!(site.beat(id, "alice", 60).unwrap(), Beaten::NotFound);
         assert_eq!(site.path("").exists(), empty);
     }

@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::error::{CommandError, Kind};
 use crate::output::print;
 
+mod check;
 mod completions;
 mod demo;
 mod fsck;
@@ -33,6 +34,7 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> u8 {
     match command {
         Command::Init(args) => print(init::run(&args, context), context),
         Command::Coord(Coord::Reserve(args)) => reserve::run(&args, context),
+        Command::Coord(Coord::Check(args)) => print(check::run(&args, context), context),
         Command::Coord(Coord::Run(args)) => run::run(&args, context),
         Command::Coord(Coord::Heartbeat(args)) => match &args.reservation_id {
             Some(id) => print(heartbeat::run_one(id, &args, context), context),

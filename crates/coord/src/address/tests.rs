@@ -703,3 +703,51 @@ fn nested_braces_do_not_blow_up() {
     }
     assert_overlap(&"**/a/".repeat(800), &"**/b/".repeat(800), true);
 }
+
+#[test]
+fn an_address_covers_what_lies_within_it() {
+    let covers = |one: &str, other: &str, expected: bool| {
+        let [one, other]: [Address; 2] = [one, other].map(|text| text.parse().unwrap());
+        assert_eq!(one.covers(&other), expected, "{one} and {other}");
+        assert!(!expected || one.overlaps(&other), "{one} and {other}");
+    };
+    for (one, other) in [
+        ("a.py", "a.py"),
+        ("a.py", "a.py::f"),
+        ("a.py", "a.py::@top"),
+        ("a.py::A", "a.py::A.b"),
+        ("src/", "src/"),
+        ("src/", "src/api/"),
+        ("src/", "src/a.py::f"),
+        ("src/", "src/**/*.py"),
+        ("./", "src/a.py"),
+        ("./", "*.py"),
+        ("./", "./"),
+        ("src/*.py", "src/a.py::f"),
+        ("**", "src/a.py"),
+        ("src/*.py", "src/*.py"),
+    ] {
+        covers(one, other, true);
+        if one != other {
+            covers(other, one, false);
+        }
+    }
+    for (one, other) in [
+        ("a.py::A", "a.py::AB"),
+        ("a.py::A.b", "a.py::A"),
+        ("a.py::@top", "a.py::f"),
+        ("src", "src/a.py"),
+        ("src", "src/"),
+        ("src/", "src"),
+        ("src/", "srcs/a.py"),
+        ("src/api/", "src/*.py"),
+        ("src/", "s*/a.py"),
+        ("src/*.py", "src/api/a.py"),
+        ("src/*.py", "src/*.p?"),
+        ("src/**", "src/"),
+        ("a.py", "*.py"),
+        ("a.py", "b.py"),
+    ] {
+        covers(one, other, false);
+    }
+}

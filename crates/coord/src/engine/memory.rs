@@ -25,7 +25,7 @@ pub struct MemoryEngine<C> {
     state: Mutex<Contents>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Contents {
     leases: BTreeMap<ReservationId, Lease>,
     tickets: BTreeMap<TicketNumber, Ticket>,
@@ -37,6 +37,13 @@ struct Contents {
 impl Contents {
     fn archived(&self, id: ReservationId) -> Option<&Archived> {
         self.archive.iter().rev().find(|line| line.id() == id)
+    }
+}
+
+/// A copy of what it holds now.
+impl<C: Clone + Clock> Clone for MemoryEngine<C> {
+    fn clone(&self) -> MemoryEngine<C> {
+        MemoryEngine { clock: self.clock.clone(), state: Mutex::new(self.contents().clone()) }
     }
 }
 
@@ -316,6 +323,14 @@ impl<C: Clock> Engine for MemoryEngine<C> {
 
     fn overlapping(&self, _: &[Address]) -> Result<Listing, EngineError> {
         self.live()
+    }
+
+    fn superseded(&self, run: &RunId) -> Result<Listing, EngineError> {
+        let mut listing = self.history()?;
+        listing.leases.retain(|lease| {
+            lease.reservation.run_id == *run && lease.supersession.is_present() && !lease.release.is_present()
+        });
+        Ok(listing)
     }
 
     fn history(&self) -> Result<Listing, EngineError> {

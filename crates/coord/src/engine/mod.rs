@@ -138,6 +138,14 @@ pub trait Engine {
     /// As [`Engine::live`].
     fn overlapping(&self, addresses: &[Address]) -> Result<Listing, EngineError>;
 
+    /// The reservations of `run` that were superseded, are not released, and not archived, in no particular order. Of
+    /// what is damaged, at least what could be such a one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::live`]; and when there was a store and there is none any more.
+    fn superseded(&self, run: &RunId) -> Result<Listing, EngineError>;
+
     /// Every reservation that is not archived, in no particular order.
     ///
     /// # Errors

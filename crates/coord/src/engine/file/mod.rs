@@ -518,6 +518,14 @@ impl<C: Clock> Engine for FileEngine<C> {
         }
     }
 
+    fn superseded(&self, run: &RunId) -> Result<Listing, EngineError> {
+        let Some(store) = self.open()? else {
+            let was_there = self.was_there.load(Ordering::Relaxed);
+            return if was_there { Err(self.gone()) } else { Ok(Listing::default()) };
+        };
+        self.unless_gone(superseded(&store, run))
+    }
+
     fn history(&self) -> Result<Listing, EngineError> {
         let Some(store) = self.open()? else { return Ok(Listing::default()) };
         let (names, mut damaged) = store.reservations.names()?;
@@ -611,6 +619,26 @@ fn standing(store: &Store, id: ReservationId) -> Result<Option<Lease>, EngineErr
     }
     let Some(reservation) = store.reservation(id)? else { return Ok(None) };
     Ok(Some(Lease { heartbeat: heartbeat(store, id)?, ..Lease::fresh(reservation) }))
+}
+
+/// The reservations of `run` that were superseded and are not released.
+fn superseded(store: &Store, run: &RunId) -> Result<Listing, EngineError> {
+    let (names, damaged) = store.superseded.names()?;
+    let read = |id: ReservationId| -> Result<Option<Lease>, EngineError> {
+        match store.reservation(id) {
+            Ok(Some(reservation)) if reservation.run_id == *run => {}
+            Ok(_) => return Ok(None),
+            // A tombstone takes a record that nobody can read out of the way.
+            Err(_) if store.releases.holds(&record_name(id))? => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        let lease = find(store, id)?;
+        Ok(lease.filter(|lease| lease.supersession.is_present() && !lease.release.is_present()))
+    };
+    let mut listing = Listing::of(read_each(&names, read).into_iter().filter_map(Result::transpose));
+    listing.damaged.extend(damaged);
+    listing.damaged.sort_by_key(ToString::to_string);
+    Ok(listing)
 }
 
 /// Everything that is neither released nor superseded, and all that cannot be read.
