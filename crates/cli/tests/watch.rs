@@ -608,6 +608,15 @@ fn keys_sort_filter_tell_more_and_end() {
     assert_eq!(tmux.is_alternate_with_cursor(), (false, true));
 }
 
+/// The first line, the last and one between are there again, at 80x24, and `q` ends the screen.
+fn is_whole_and_ends(tmux: &Tmux) {
+    until_seen(tmux, "q end  / filter  s sort");
+    until_seen(tmux, "3 held, 0 waiting");
+    until_seen(tmux, "> carol/sub-1");
+    tmux.text("q");
+    tmux.until_shown("ready>");
+}
+
 #[test]
 fn the_screen_follows_its_size_however_small() {
     let site = Site::new();
@@ -619,11 +628,7 @@ fn the_screen_follows_its_size_however_small() {
         tmux.resize(columns, lines);
         until("the size", || tmux.lines(false).len() <= usize::from(lines));
     }
-    until_seen(&tmux, "q end  / filter  s sort");
-    until_seen(&tmux, "3 held, 0 waiting");
-    until_seen(&tmux, "> carol/sub-1");
-    tmux.text("q");
-    tmux.until_shown("ready>");
+    is_whole_and_ends(&tmux);
 }
 
 /// Terminals move what they show when their size changes, and a size that is back before anybody asks for it is none
@@ -641,11 +646,7 @@ fn a_size_that_comes_back_is_drawn_anew() {
     fs::write(read("tty"), "\x1b[2J").unwrap();
     until("the picture is gone", || !tmux.lines(false).iter().any(|line| line.contains("q end")));
     signal(read("pid").parse().unwrap(), Signal::WINCH);
-    until_seen(&tmux, "q end  / filter  s sort");
-    until_seen(&tmux, "3 held, 0 waiting");
-    until_seen(&tmux, "> carol/sub-1");
-    tmux.text("q");
-    tmux.until_shown("ready>");
+    is_whole_and_ends(&tmux);
 }
 
 #[test]

@@ -7,12 +7,14 @@
     reason = "what a helper of a test does not expect fails the test"
 )]
 
+mod git;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use std::time::SystemTime;
 
+use git::{git, try_git};
 use muse_repo::{FindError, InitError, MARK_FILE, MarkError, NotARepository, Repository, init};
 
 /// A folder with repositories in it, deleted at the end.
@@ -54,35 +56,6 @@ impl Site {
         git(repository, &["worktree", "add", "--quiet", "-b", &branch, path.to_str().expect("UTF-8")]);
         path
     }
-}
-
-fn try_git(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new("git")
-        .args(["-c", "init.defaultBranch=main", "-c", "protocol.file.allow=always"])
-        .args(arguments)
-        .current_dir(folder)
-        .env_remove("GIT_DIR")
-        .env_remove("GIT_WORK_TREE")
-        .env_remove("GIT_INDEX_FILE")
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_AUTHOR_NAME", "A. Tester")
-        .env("GIT_AUTHOR_EMAIL", "tester@example.com")
-        .env("GIT_COMMITTER_NAME", "A. Tester")
-        .env("GIT_COMMITTER_EMAIL", "tester@example.com")
-        .output()
-        .expect("git runs")
-}
-
-fn git(folder: &Path, arguments: &[&str]) -> String {
-    let output = try_git(folder, arguments);
-    assert!(
-        output.status.success(),
-        "git {arguments:?} in {}: {}",
-        folder.display(),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).expect("UTF-8").trim_end().to_owned()
 }
 
 fn commit(folder: &Path) {

@@ -6,9 +6,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
 use muse_repo::{ChangeSet, Changes, Content, GitEnvironment, Kind, Side};
+
+use crate::git::{git, try_git};
 
 /// A repository with two commits of files, in a folder with a blank and letters that are not ASCII.
 pub(crate) struct Site {
@@ -67,37 +68,6 @@ pub(crate) fn write(folder: &Path, name: &str, text: &str) {
 
 pub(crate) fn open(folder: &Path) -> Changes {
     Changes::open(folder, &GitEnvironment::default()).expect("opened")
-}
-
-pub(crate) fn try_git(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new("git")
-        .args(["-c", "init.defaultBranch=main", "-c", "protocol.file.allow=always"])
-        .args(arguments)
-        .current_dir(folder)
-        .env_remove("GIT_DIR")
-        .env_remove("GIT_WORK_TREE")
-        .env_remove("GIT_INDEX_FILE")
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_EDITOR", "true")
-        .env("GIT_AUTHOR_NAME", "A. Tester")
-        .env("GIT_AUTHOR_EMAIL", "tester@example.com")
-        .env("GIT_COMMITTER_NAME", "A. Tester")
-        .env("GIT_COMMITTER_EMAIL", "tester@example.com")
-        .output()
-        .expect("git runs")
-}
-
-pub(crate) fn git(folder: &Path, arguments: &[&str]) -> String {
-    let output = try_git(folder, arguments);
-    assert!(
-        output.status.success(),
-        "git {arguments:?} in {}: {}{}",
-        folder.display(),
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8_lossy(&output.stdout).trim_end_matches('\n').to_owned()
 }
 
 /// A path with its modes and ids, old and new; `-` where an id is not compared.
