@@ -1,9 +1,17 @@
+#[cfg(any(feature = "c", feature = "cpp"))]
+use crate::grammar::c_family;
 use crate::grammar::{Grammar, ecmascript, go, java, python, rust};
 
-/// A language whose symbols are known.
+/// A language whose symbols are known. Some are only in builds with their feature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Language {
+    /// C, `.c` and `.h`.
+    #[cfg(feature = "c")]
+    C,
+    /// C++, `.cc`, `.cpp`, `.cxx`, `.c++`, `.cppm`, `.ixx`, `.hh`, `.hpp`, `.hxx`, `.h++`, `.ipp` and `.tpp`.
+    #[cfg(feature = "cpp")]
+    Cpp,
     /// Go, `.go`.
     Go,
     /// Java, `.java`.
@@ -23,6 +31,10 @@ pub enum Language {
 impl Language {
     /// All that this build knows.
     pub const ALL: &'static [Language] = &[
+        #[cfg(feature = "c")]
+        Language::C,
+        #[cfg(feature = "cpp")]
+        Language::Cpp,
         Language::Go,
         Language::Java,
         Language::JavaScript,
@@ -37,6 +49,12 @@ impl Language {
         let name = path.rsplit('/').next()?;
         let (_, ending) = name.rsplit_once('.')?;
         match ending {
+            #[cfg(feature = "c")]
+            "c" | "h" => Some(Language::C),
+            #[cfg(feature = "cpp")]
+            "cc" | "cpp" | "cxx" | "c++" | "cppm" | "ixx" | "hh" | "hpp" | "hxx" | "h++" | "ipp" | "tpp" => {
+                Some(Language::Cpp)
+            }
             "go" => Some(Language::Go),
             "java" => Some(Language::Java),
             "js" | "mjs" | "cjs" | "jsx" => Some(Language::JavaScript),
@@ -51,6 +69,10 @@ impl Language {
     /// The language's usual name.
     pub const fn name(self) -> &'static str {
         match self {
+            #[cfg(feature = "c")]
+            Language::C => "C",
+            #[cfg(feature = "cpp")]
+            Language::Cpp => "C++",
             Language::Go => "Go",
             Language::Java => "Java",
             Language::JavaScript => "JavaScript",
@@ -63,6 +85,10 @@ impl Language {
 
     pub(crate) const fn grammar(self) -> &'static Grammar {
         match self {
+            #[cfg(feature = "c")]
+            Language::C => &c_family::C,
+            #[cfg(feature = "cpp")]
+            Language::Cpp => &c_family::CPP,
             Language::Go => &go::GRAMMAR,
             Language::Java => &java::GRAMMAR,
             Language::JavaScript => &ecmascript::JAVASCRIPT,
