@@ -1,5 +1,11 @@
 #[cfg(any(feature = "c", feature = "cpp"))]
 use crate::grammar::c_family;
+#[cfg(feature = "csharp")]
+use crate::grammar::csharp;
+#[cfg(feature = "php")]
+use crate::grammar::php;
+#[cfg(feature = "ruby")]
+use crate::grammar::ruby;
 use crate::grammar::{Grammar, ecmascript, go, java, python, rust};
 
 /// A language whose symbols are known. Some are only in builds with their feature.
@@ -12,14 +18,23 @@ pub enum Language {
     /// C++, `.cc`, `.cpp`, `.cxx`, `.c++`, `.cppm`, `.ixx`, `.hh`, `.hpp`, `.hxx`, `.h++`, `.ipp` and `.tpp`.
     #[cfg(feature = "cpp")]
     Cpp,
+    /// C#, `.cs` and `.csx`.
+    #[cfg(feature = "csharp")]
+    CSharp,
     /// Go, `.go`.
     Go,
     /// Java, `.java`.
     Java,
     /// JavaScript with JSX, `.js`, `.mjs`, `.cjs` and `.jsx`.
     JavaScript,
+    /// PHP, `.php` and `.phtml`.
+    #[cfg(feature = "php")]
+    Php,
     /// Python, `.py`, `.pyi` and `.pyw`.
     Python,
+    /// Ruby, `.rb`, `.rake`, `.gemspec` and `.ru`.
+    #[cfg(feature = "ruby")]
+    Ruby,
     /// Rust, `.rs`.
     Rust,
     /// TypeScript with JSX, `.tsx`.
@@ -35,10 +50,16 @@ impl Language {
         Language::C,
         #[cfg(feature = "cpp")]
         Language::Cpp,
+        #[cfg(feature = "csharp")]
+        Language::CSharp,
         Language::Go,
         Language::Java,
         Language::JavaScript,
+        #[cfg(feature = "php")]
+        Language::Php,
         Language::Python,
+        #[cfg(feature = "ruby")]
+        Language::Ruby,
         Language::Rust,
         Language::Tsx,
         Language::TypeScript,
@@ -55,10 +76,16 @@ impl Language {
             "cc" | "cpp" | "cxx" | "c++" | "cppm" | "ixx" | "hh" | "hpp" | "hxx" | "h++" | "ipp" | "tpp" => {
                 Some(Language::Cpp)
             }
+            #[cfg(feature = "csharp")]
+            "cs" | "csx" => Some(Language::CSharp),
             "go" => Some(Language::Go),
             "java" => Some(Language::Java),
             "js" | "mjs" | "cjs" | "jsx" => Some(Language::JavaScript),
+            #[cfg(feature = "php")]
+            "php" | "phtml" => Some(Language::Php),
             "py" | "pyi" | "pyw" => Some(Language::Python),
+            #[cfg(feature = "ruby")]
+            "rb" | "rake" | "gemspec" | "ru" => Some(Language::Ruby),
             "rs" => Some(Language::Rust),
             "tsx" => Some(Language::Tsx),
             "ts" | "mts" | "cts" => Some(Language::TypeScript),
@@ -73,10 +100,16 @@ impl Language {
             Language::C => "C",
             #[cfg(feature = "cpp")]
             Language::Cpp => "C++",
+            #[cfg(feature = "csharp")]
+            Language::CSharp => "C#",
             Language::Go => "Go",
             Language::Java => "Java",
             Language::JavaScript => "JavaScript",
+            #[cfg(feature = "php")]
+            Language::Php => "PHP",
             Language::Python => "Python",
+            #[cfg(feature = "ruby")]
+            Language::Ruby => "Ruby",
             Language::Rust => "Rust",
             Language::Tsx => "TSX",
             Language::TypeScript => "TypeScript",
@@ -89,10 +122,16 @@ impl Language {
             Language::C => &c_family::C,
             #[cfg(feature = "cpp")]
             Language::Cpp => &c_family::CPP,
+            #[cfg(feature = "csharp")]
+            Language::CSharp => &csharp::GRAMMAR,
             Language::Go => &go::GRAMMAR,
             Language::Java => &java::GRAMMAR,
             Language::JavaScript => &ecmascript::JAVASCRIPT,
+            #[cfg(feature = "php")]
+            Language::Php => &php::GRAMMAR,
             Language::Python => &python::GRAMMAR,
+            #[cfg(feature = "ruby")]
+            Language::Ruby => &ruby::GRAMMAR,
             Language::Rust => &rust::GRAMMAR,
             Language::Tsx => &ecmascript::TSX,
             Language::TypeScript => &ecmascript::TYPESCRIPT,

@@ -68,6 +68,8 @@ pub enum Kind {
     Macro,
     Method,
     Module,
+    /// What is read like a variable, and has code for it.
+    Property,
     Record,
     Struct,
     Trait,

@@ -1,10 +1,18 @@
 //! What is particular to the languages that are behind features: one module for each that this build knows.
 
-#![cfg(any(feature = "c", feature = "cpp"))]
+#![cfg(any(feature = "c", feature = "cpp", feature = "csharp", feature = "php", feature = "ruby"))]
 #![expect(clippy::unwrap_used, reason = "what a helper of a test does not expect fails the test")]
 
 #[cfg(feature = "c")]
 mod c;
+#[cfg(feature = "cpp")]
+mod cpp;
+#[cfg(feature = "csharp")]
+mod csharp;
+#[cfg(feature = "php")]
+mod php;
+#[cfg(feature = "ruby")]
+mod ruby;
 
 use muse_symbols::{Detail, Language, Limits, Outline, ReferenceKind, outline};
 
