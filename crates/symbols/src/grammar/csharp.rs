@@ -3,7 +3,7 @@
 //! that with a `~`, an operator with its sign (`operator+`), an indexer `this`.
 //!
 //! A namespace with braces is a module; one without says where the whole file is, as a Java package does, and is no part of
-//! its names. Conversions have no name, and a member that implements one of an interface explicitly is named as that.
+//! its names. Conversions and `operator true` have no name that an address could carry, and a member that implements one of an interface explicitly is named as that.
 //! Fields, and members of enums, belong to their type; variables, and lambdas that they hold, to what is around them.
 
 use tree_sitter::Node;
@@ -34,7 +34,7 @@ fn look<'t>(node: Node<'t>, around: &Surroundings<'_>) -> Look<'t> {
         "property_declaration" | "event_declaration" => (named(), Kind::Property, accessors()),
         "indexer_declaration" => (Some("this".to_owned()), Kind::Property, accessors()),
         "operator_declaration" => {
-            let sign = name(field("operator"), source);
+            let sign = name(field("operator"), source).filter(|sign| !sign.contains(char::is_alphabetic));
             (sign.map(|sign| format!("operator{sign}")), Kind::Method, body())
         }
         "event_field_declaration" => return event_fields(node, source),

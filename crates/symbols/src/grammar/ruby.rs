@@ -78,7 +78,11 @@ fn method<'t>(definition: Node<'t>, same: Option<Node<'t>>, around: &Surrounding
         }
     }
     path.push(its);
-    let kind = if is_member || path.len() > 1 { Kind::Method } else { Kind::Function };
+    let kind = match path.as_slice() {
+        [its] if is_member && its == "initialize" => Kind::Constructor,
+        [_] if !is_member => Kind::Function,
+        _ => Kind::Method,
+    };
     Look::Symbol(Found { path, kind, body: definition.child_by_field_name("body"), same })
 }
 
