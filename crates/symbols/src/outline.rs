@@ -52,6 +52,13 @@ pub struct Symbol {
     pub hashes: Option<SymbolHashes>,
 }
 
+impl Symbol {
+    /// Whether one declaration gives both their names.
+    pub(crate) fn is_declared_with(&self, other: &Symbol) -> bool {
+        self.parent == other.parent && self.whole == other.whole
+    }
+}
+
 /// What a symbol is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -441,8 +448,8 @@ fn symbol(
 
 /// Has the first of `symbols`, and all that its declaration gives a name, end where `node` does.
 fn extend(symbols: &mut [Symbol], node: Node<'_>) {
-    let Some(whole) = symbols.first().map(|first| first.whole.bytes.clone()) else { return };
-    for symbol in symbols.iter_mut().take_while(|symbol| symbol.whole.bytes == whole) {
+    let Some(first) = symbols.first().cloned() else { return };
+    for symbol in symbols.iter_mut().take_while(|symbol| first.is_declared_with(symbol)) {
         for span in [&mut symbol.extent, &mut symbol.whole] {
             let lines = *span.lines.start()..=last_row(node) + 1;
             *span = Span { bytes: span.bytes.start..node.end_byte(), lines };
