@@ -50,6 +50,13 @@ fn what_a_function_declares_is_its_own() {
 }
 
 #[test]
+fn variables_that_stand_too_deeply_are_not_told() {
+    let nested = |depth: usize| format!("{}int a;\n{}", "#if B\n".repeat(depth), "#endif\n".repeat(depth));
+    assert_eq!(symbols(&nested(255)), "Variable a");
+    assert_eq!(symbols(&nested(256)), "");
+}
+
+#[test]
 fn calls_and_uses_are_told() {
     let calls = |source| super::references(Language::C, ReferenceKind::Call, source);
     assert_eq!(

@@ -109,3 +109,13 @@ fn calls_and_uses_are_told() {
     );
     assert_eq!(uses("void f() { new A<B>; catch_(C{}); std::vector<d::E> e; }"), "B C std|vector d|E");
 }
+
+#[test]
+fn what_stands_before_a_name_is_told_where_it_is_short() {
+    let calls = |names: usize| {
+        let source = format!("void f() {{ {}g(); }}", "ab::".repeat(names));
+        super::references(Language::Cpp, ReferenceKind::Call, &source)
+    };
+    assert!(calls(64).ends_with("ab|g"), "{}", calls(64));
+    assert_eq!(calls(65), "g");
+}
