@@ -1,17 +1,40 @@
+#[cfg(any(feature = "c", feature = "cpp"))]
+use crate::grammar::c_family;
+#[cfg(feature = "csharp")]
+use crate::grammar::csharp;
+#[cfg(feature = "php")]
+use crate::grammar::php;
+#[cfg(feature = "ruby")]
+use crate::grammar::ruby;
 use crate::grammar::{Grammar, ecmascript, go, java, python, rust};
 
-/// A language whose symbols are known.
+/// A language whose symbols are known. Some are only in builds with their feature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Language {
+    /// C, `.c` and `.h`.
+    #[cfg(feature = "c")]
+    C,
+    /// C++, `.cc`, `.cpp`, `.cxx`, `.c++`, `.cppm`, `.ixx`, `.hh`, `.hpp`, `.hxx`, `.h++`, `.ipp` and `.tpp`.
+    #[cfg(feature = "cpp")]
+    Cpp,
+    /// C#, `.cs` and `.csx`.
+    #[cfg(feature = "csharp")]
+    CSharp,
     /// Go, `.go`.
     Go,
     /// Java, `.java`.
     Java,
     /// JavaScript with JSX, `.js`, `.mjs`, `.cjs` and `.jsx`.
     JavaScript,
+    /// PHP, `.php` and `.phtml`.
+    #[cfg(feature = "php")]
+    Php,
     /// Python, `.py`, `.pyi` and `.pyw`.
     Python,
+    /// Ruby, `.rb`, `.rake`, `.gemspec` and `.ru`.
+    #[cfg(feature = "ruby")]
+    Ruby,
     /// Rust, `.rs`.
     Rust,
     /// TypeScript with JSX, `.tsx`.
@@ -23,10 +46,20 @@ pub enum Language {
 impl Language {
     /// All that this build knows.
     pub const ALL: &'static [Language] = &[
+        #[cfg(feature = "c")]
+        Language::C,
+        #[cfg(feature = "cpp")]
+        Language::Cpp,
+        #[cfg(feature = "csharp")]
+        Language::CSharp,
         Language::Go,
         Language::Java,
         Language::JavaScript,
+        #[cfg(feature = "php")]
+        Language::Php,
         Language::Python,
+        #[cfg(feature = "ruby")]
+        Language::Ruby,
         Language::Rust,
         Language::Tsx,
         Language::TypeScript,
@@ -37,10 +70,22 @@ impl Language {
         let name = path.rsplit('/').next()?;
         let (_, ending) = name.rsplit_once('.')?;
         match ending {
+            #[cfg(feature = "c")]
+            "c" | "h" => Some(Language::C),
+            #[cfg(feature = "cpp")]
+            "cc" | "cpp" | "cxx" | "c++" | "cppm" | "ixx" | "hh" | "hpp" | "hxx" | "h++" | "ipp" | "tpp" => {
+                Some(Language::Cpp)
+            }
+            #[cfg(feature = "csharp")]
+            "cs" | "csx" => Some(Language::CSharp),
             "go" => Some(Language::Go),
             "java" => Some(Language::Java),
             "js" | "mjs" | "cjs" | "jsx" => Some(Language::JavaScript),
+            #[cfg(feature = "php")]
+            "php" | "phtml" => Some(Language::Php),
             "py" | "pyi" | "pyw" => Some(Language::Python),
+            #[cfg(feature = "ruby")]
+            "rb" | "rake" | "gemspec" | "ru" => Some(Language::Ruby),
             "rs" => Some(Language::Rust),
             "tsx" => Some(Language::Tsx),
             "ts" | "mts" | "cts" => Some(Language::TypeScript),
@@ -51,10 +96,20 @@ impl Language {
     /// The language's usual name.
     pub const fn name(self) -> &'static str {
         match self {
+            #[cfg(feature = "c")]
+            Language::C => "C",
+            #[cfg(feature = "cpp")]
+            Language::Cpp => "C++",
+            #[cfg(feature = "csharp")]
+            Language::CSharp => "C#",
             Language::Go => "Go",
             Language::Java => "Java",
             Language::JavaScript => "JavaScript",
+            #[cfg(feature = "php")]
+            Language::Php => "PHP",
             Language::Python => "Python",
+            #[cfg(feature = "ruby")]
+            Language::Ruby => "Ruby",
             Language::Rust => "Rust",
             Language::Tsx => "TSX",
             Language::TypeScript => "TypeScript",
@@ -63,10 +118,20 @@ impl Language {
 
     pub(crate) const fn grammar(self) -> &'static Grammar {
         match self {
+            #[cfg(feature = "c")]
+            Language::C => &c_family::C,
+            #[cfg(feature = "cpp")]
+            Language::Cpp => &c_family::CPP,
+            #[cfg(feature = "csharp")]
+            Language::CSharp => &csharp::GRAMMAR,
             Language::Go => &go::GRAMMAR,
             Language::Java => &java::GRAMMAR,
             Language::JavaScript => &ecmascript::JAVASCRIPT,
+            #[cfg(feature = "php")]
+            Language::Php => &php::GRAMMAR,
             Language::Python => &python::GRAMMAR,
+            #[cfg(feature = "ruby")]
+            Language::Ruby => &ruby::GRAMMAR,
             Language::Rust => &rust::GRAMMAR,
             Language::Tsx => &ecmascript::TSX,
             Language::TypeScript => &ecmascript::TYPESCRIPT,

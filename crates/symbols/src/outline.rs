@@ -52,6 +52,13 @@ pub struct Symbol {
     pub hashes: Option<SymbolHashes>,
 }
 
+impl Symbol {
+    /// Whether one declaration gives both their names.
+    pub(crate) fn is_declared_with(&self, other: &Symbol) -> bool {
+        self.parent == other.parent && self.whole == other.whole
+    }
+}
+
 /// What a symbol is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -68,6 +75,8 @@ pub enum Kind {
     Macro,
     Method,
     Module,
+    /// What is read like a variable, and has code for it.
+    Property,
     Record,
     Struct,
     Trait,
@@ -264,8 +273,11 @@ pub(crate) fn walk(source: &[u8], language: Language, tree: &Tree, detail: Detai
     loop {
         let node = cursor.node();
         let depth = ancestors.len();
-        while let Some((symbol, _)) = open.pop_if(|(_, its)| *its >= depth) {
+        while let Some((symbol, its)) = open.pop_if(|(_, its)| *its >= depth) {
             end.cut(&mut outline.symbols[symbol]);
+            if its == depth && (grammar.attachment)(node) == Attachment::End {
+                extend(&mut outline.symbols[symbol..], node);
+            }
         }
         outline.faults += usize::from(node.is_error() || node.is_missing());
         let parent = open.last().map(|(symbol, _)| *symbol);
@@ -380,7 +392,7 @@ impl Level {
         let attachment = (grammar.attachment)(node);
         let last_row = last_row(node);
         self.above = match (attachment, self.above) {
-            (Attachment::None, _) => None,
+            (Attachment::None | Attachment::End, _) => None,
             // What stands behind something else on its line is about that.
             (Attachment::Comment, None) if self.last_row == Some(start.1) => None,
             (_, above) => {
@@ -432,6 +444,17 @@ fn symbol(
         body: found.body.map(span),
         hashes: None,
     })
+}
+
+/// Has the first of `symbols`, and all that its declaration gives a name, end where `node` does.
+fn extend(symbols: &mut [Symbol], node: Node<'_>) {
+    let Some(first) = symbols.first().cloned() else { return };
+    for symbol in symbols.iter_mut().take_while(|symbol| first.is_declared_with(symbol)) {
+        for span in [&mut symbol.extent, &mut symbol.whole] {
+            let lines = *span.lines.start()..=last_row(node) + 1;
+            *span = Span { bytes: span.bytes.start..node.end_byte(), lines };
+        }
+    }
 }
 
 fn span(node: Node<'_>) -> Span {

@@ -27,6 +27,26 @@ fn a_file_is_of_the_language_that_its_name_says() {
         ("src/lib.rs", Some(Language::Rust)),
         ("a.b/c.d.go", Some(Language::Go)),
         ("Main.java", Some(Language::Java)),
+        #[cfg(feature = "c")]
+        ("a/b.h", Some(Language::C)),
+        #[cfg(not(feature = "c"))]
+        ("a/b.h", None),
+        #[cfg(feature = "cpp")]
+        ("a/b.hpp", Some(Language::Cpp)),
+        #[cfg(not(feature = "cpp"))]
+        ("a/b.hpp", None),
+        #[cfg(feature = "csharp")]
+        ("A.cs", Some(Language::CSharp)),
+        #[cfg(not(feature = "csharp"))]
+        ("A.cs", None),
+        #[cfg(feature = "php")]
+        ("a.php", Some(Language::Php)),
+        #[cfg(not(feature = "php"))]
+        ("a.php", None),
+        #[cfg(feature = "ruby")]
+        ("a.rake", Some(Language::Ruby)),
+        #[cfg(not(feature = "ruby"))]
+        ("a.rake", None),
         ("a.rs/b", None),
         ("rs", None),
     ] {
@@ -108,6 +128,51 @@ fn hashes_tell_signature_and_body_apart_in_each_language() {
             "package a\nvar d, c = 1, 2\n",
             "c",
         ),
+        #[cfg(feature = "c")]
+        (
+            Language::C,
+            "static int f(int a) { return a; }",
+            "/* B */\nstatic int\nf( int a ) // c\n{ return /* d */ a; }",
+            "static int f(int a) { return b; }",
+            "int f(int a) { return a; }",
+            "f",
+        ),
+        #[cfg(feature = "cpp")]
+        (
+            Language::Cpp,
+            "struct A { template <class B> int f(B b) { return b; } };",
+            "struct A {\n // C\n template< class B >\n int f(B b) { return /* d */ b; }\n} ;",
+            "struct A { template <class B> int f(B b) { return a; } };",
+            "struct A { template <class C> int f(B b) { return b; } };",
+            "A.f",
+        ),
+        #[cfg(feature = "csharp")]
+        (
+            Language::CSharp,
+            "class A { [B] int F(int a) => a; }",
+            "class A {\n/// C\n[B]\nint F( int a ) // d\n=> /* e */ a; }",
+            "class A { [B] int F(int a) => b; }",
+            "class A { [C] int F(int a) => a; }",
+            "A.F",
+        ),
+        #[cfg(feature = "php")]
+        (
+            Language::Php,
+            "<?php class A { #[B] function f($a) { return $a; } }",
+            "<?php class A {\n// C\n#[B]\nfunction f( $a )\n{ return /* d */ $a; } }",
+            "<?php class A { #[B] function f($a) { return $b; } }",
+            "<?php class A { #[C] function f($a) { return $a; } }",
+            "A.f",
+        ),
+        #[cfg(feature = "ruby")]
+        (
+            Language::Ruby,
+            "class A\n def f(a)\n  a + 1\n end\nend\n",
+            "class A\n # B\n def f( a ) # c\n\n  a+1\n end\nend\n",
+            "class A\n def f(a)\n  a + 2\n end\nend\n",
+            "class A\n def f(a = 1)\n  a + 1\n end\nend\n",
+            "A.f",
+        ),
     ] {
         let first = hashes(language, first, symbol);
         assert_eq!(first, hashes(language, spaced, symbol), "{language:?}");
@@ -132,6 +197,16 @@ fn a_fault_hides_nothing_that_stands_apart_from_it() {
         (Language::Rust, "fn f( { }\n\nfn g() {}\n", "g"),
         (Language::Go, "package a\nfunc f() { b := new(1 + 2) }\n\nfunc g() {}\n", "g"),
         (Language::Java, "class A { void f( { }\n\n void g() {} }\n", "A.g"),
+        #[cfg(feature = "c")]
+        (Language::C, "int f(int a) { a = ; }\n\nint g(void) { }\n", "g"),
+        #[cfg(feature = "cpp")]
+        (Language::Cpp, "struct A { void f( { }\n\n void g() {} };\n", "A.g"),
+        #[cfg(feature = "csharp")]
+        (Language::CSharp, "class A { void F( { }\n\n void G() {} }\n", "A.G"),
+        #[cfg(feature = "php")]
+        (Language::Php, "<?php class A { function f( { }\n\n function g() {} }\n", "A.g"),
+        #[cfg(feature = "ruby")]
+        (Language::Ruby, "class A\n def f\n  a = )\n end\n\n def g\n end\nend\n", "A.g"),
     ] {
         assert!(!read(language, source, Detail::Spans).is_clean(), "{language:?}");
         let names = names(language, source);
@@ -167,6 +242,16 @@ fn a_megabyte_of_nesting_fits_a_small_stack() {
         (Language::Go, deep("package a\nfunc (a ", "*", "", "A) f() {}\n")),
         (Language::Java, deep("", "class A{", "}", "")),
         (Language::Java, deep("class A { int a = x", ".f()", "", "; }")),
+        #[cfg(feature = "c")]
+        (Language::C, deep("int a;\n", "#if A\n", "#endif\n", "")),
+        #[cfg(feature = "csharp")]
+        (Language::CSharp, deep("", "class A{", "}", "")),
+        #[cfg(feature = "php")]
+        (Language::Php, deep("<?php ", "function a(){", "}", "")),
+        #[cfg(feature = "ruby")]
+        (Language::Ruby, deep("", "class A;", "end;", "")),
+        #[cfg(feature = "cpp")]
+        (Language::Cpp, deep("int b; int ", "a::", "", "c() {}")),
     ];
     let check = move || {
         for (language, source) in texts {

@@ -76,6 +76,9 @@ fn sources() -> Vec<Source> {
     sources
 }
 
+/// How often the text of each language is edited.
+const EDITS_OF_EACH: usize = 10;
+
 fn python_library() -> Option<PathBuf> {
     #[expect(clippy::disallowed_methods, reason = "only Python knows where its library is")]
     let mut python = std::process::Command::new("python3");
@@ -119,6 +122,7 @@ impl Edited {
 
     /// What is touched, by the symbols around each byte.
     fn expected(&self, source: &[u8], before: &Outline, after: &Outline) -> BTreeSet<Part> {
+        let outlines = [before, after];
         let before = invariants::names_by_byte(before, source);
         let after = invariants::names_by_byte(after, &self.text);
         let mut expected = BTreeSet::new();
@@ -133,7 +137,11 @@ impl Edited {
                 expected.extend([before[*old], after[*new]]);
             }
         }
-        expected.into_iter().map(invariants::part).collect()
+        let mut expected = expected.into_iter().map(invariants::part).collect();
+        for outline in outlines {
+            invariants::add_names_beside(&mut expected, outline);
+        }
+        expected
     }
 }
 
@@ -281,6 +289,24 @@ fn edits_of_any_kind_keep_the_invariants() {
         let Source { text, language } = dice.of(&sources);
         invariants::hold(text, &any_edits(text, &mut dice), *language);
     }
+}
+
+#[test]
+fn edits_in_each_language_keep_the_invariants() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let mut languages = BTreeSet::new();
+    let mut dice = Dice(4444);
+    for path in paths {
+        let Some(language) = Language::of_path(path.to_str().unwrap()) else { continue };
+        let text = fs::read(path).unwrap();
+        for _ in 0..EDITS_OF_EACH {
+            invariants::hold(&text, &any_edits(&text, &mut dice), language);
+        }
+        languages.insert(language);
+    }
+    assert_eq!(languages, Language::ALL.iter().copied().collect());
 }
 
 /// The symbols that no other one of their text is named like, and that stand on lines of their own: they can be put in

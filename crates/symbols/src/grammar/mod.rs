@@ -4,10 +4,18 @@ use tree_sitter::Node;
 
 use crate::outline::{Kind, ReferenceKind};
 
+#[cfg(any(feature = "c", feature = "cpp"))]
+pub(crate) mod c_family;
+#[cfg(feature = "csharp")]
+pub(crate) mod csharp;
 pub(crate) mod ecmascript;
 pub(crate) mod go;
 pub(crate) mod java;
+#[cfg(feature = "php")]
+pub(crate) mod php;
 pub(crate) mod python;
+#[cfg(feature = "ruby")]
+pub(crate) mod ruby;
 pub(crate) mod rust;
 
 /// One language.
@@ -17,7 +25,7 @@ pub(crate) struct Grammar {
     pub(crate) look: for<'t> fn(Node<'t>, &Surroundings<'_>) -> Look<'t>,
     /// What a named node refers to, if it is a reference.
     pub(crate) reference: fn(Node<'_>, &Surroundings<'_>) -> Option<Referred>,
-    /// What a named node is to the symbol that stands right below it.
+    /// What a node is to the symbol that stands right below it, or right before it.
     pub(crate) attachment: fn(Node<'_>) -> Attachment,
 }
 
@@ -57,12 +65,15 @@ pub(crate) struct Found<'t> {
     pub(crate) same: Option<Node<'t>>,
 }
 
-/// What stands above a symbol and belongs to it, if no empty line is between them.
+/// What stands beside a symbol and belongs to it: above it, if no empty line is between them, or right behind it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Attachment {
     /// Part of the declaration (`#[test]`).
     Attribute,
     Comment,
+    /// Ends the declaration, and the grammar has it behind that (`struct A { .. };`).
+    #[allow(dead_code, reason = "not every build has a language with one")]
+    End,
     None,
 }
 
