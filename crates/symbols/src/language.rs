@@ -1,19 +1,39 @@
+#[cfg(feature = "bash")]
+use crate::grammar::bash;
+#[cfg(feature = "kotlin")]
+use crate::grammar::kotlin;
+#[cfg(feature = "scala")]
+use crate::grammar::scala;
+#[cfg(feature = "swift")]
+use crate::grammar::swift;
 use crate::grammar::{Grammar, ecmascript, go, java, python, rust};
 
 /// A language whose symbols are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Language {
+    /// Bash and other shells that read alike, `.sh` and `.bash`.
+    #[cfg(feature = "bash")]
+    Bash,
     /// Go, `.go`.
     Go,
     /// Java, `.java`.
     Java,
     /// JavaScript with JSX, `.js`, `.mjs`, `.cjs` and `.jsx`.
     JavaScript,
+    /// Kotlin, `.kt` and `.kts`.
+    #[cfg(feature = "kotlin")]
+    Kotlin,
     /// Python, `.py`, `.pyi` and `.pyw`.
     Python,
     /// Rust, `.rs`.
     Rust,
+    /// Scala 2 and 3, `.scala`, `.sc` and `.sbt`.
+    #[cfg(feature = "scala")]
+    Scala,
+    /// Swift, `.swift`.
+    #[cfg(feature = "swift")]
+    Swift,
     /// TypeScript with JSX, `.tsx`.
     Tsx,
     /// TypeScript, `.ts`, `.mts` and `.cts`.
@@ -23,11 +43,19 @@ pub enum Language {
 impl Language {
     /// All that this build knows.
     pub const ALL: &'static [Language] = &[
+        #[cfg(feature = "bash")]
+        Language::Bash,
         Language::Go,
         Language::Java,
         Language::JavaScript,
+        #[cfg(feature = "kotlin")]
+        Language::Kotlin,
         Language::Python,
         Language::Rust,
+        #[cfg(feature = "scala")]
+        Language::Scala,
+        #[cfg(feature = "swift")]
+        Language::Swift,
         Language::Tsx,
         Language::TypeScript,
     ];
@@ -37,11 +65,19 @@ impl Language {
         let name = path.rsplit('/').next()?;
         let (_, ending) = name.rsplit_once('.')?;
         match ending {
+            #[cfg(feature = "bash")]
+            "bash" | "sh" => Some(Language::Bash),
             "go" => Some(Language::Go),
             "java" => Some(Language::Java),
             "js" | "mjs" | "cjs" | "jsx" => Some(Language::JavaScript),
+            #[cfg(feature = "kotlin")]
+            "kt" | "kts" => Some(Language::Kotlin),
             "py" | "pyi" | "pyw" => Some(Language::Python),
             "rs" => Some(Language::Rust),
+            #[cfg(feature = "scala")]
+            "scala" | "sc" | "sbt" => Some(Language::Scala),
+            #[cfg(feature = "swift")]
+            "swift" => Some(Language::Swift),
             "tsx" => Some(Language::Tsx),
             "ts" | "mts" | "cts" => Some(Language::TypeScript),
             _ => None,
@@ -51,11 +87,19 @@ impl Language {
     /// The language's usual name.
     pub const fn name(self) -> &'static str {
         match self {
+            #[cfg(feature = "bash")]
+            Language::Bash => "Bash",
             Language::Go => "Go",
             Language::Java => "Java",
             Language::JavaScript => "JavaScript",
+            #[cfg(feature = "kotlin")]
+            Language::Kotlin => "Kotlin",
             Language::Python => "Python",
             Language::Rust => "Rust",
+            #[cfg(feature = "scala")]
+            Language::Scala => "Scala",
+            #[cfg(feature = "swift")]
+            Language::Swift => "Swift",
             Language::Tsx => "TSX",
             Language::TypeScript => "TypeScript",
         }
@@ -63,11 +107,19 @@ impl Language {
 
     pub(crate) const fn grammar(self) -> &'static Grammar {
         match self {
+            #[cfg(feature = "bash")]
+            Language::Bash => &bash::GRAMMAR,
             Language::Go => &go::GRAMMAR,
             Language::Java => &java::GRAMMAR,
             Language::JavaScript => &ecmascript::JAVASCRIPT,
+            #[cfg(feature = "kotlin")]
+            Language::Kotlin => &kotlin::GRAMMAR,
             Language::Python => &python::GRAMMAR,
             Language::Rust => &rust::GRAMMAR,
+            #[cfg(feature = "scala")]
+            Language::Scala => &scala::GRAMMAR,
+            #[cfg(feature = "swift")]
+            Language::Swift => &swift::GRAMMAR,
             Language::Tsx => &ecmascript::TSX,
             Language::TypeScript => &ecmascript::TYPESCRIPT,
         }
