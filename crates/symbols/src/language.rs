@@ -1,5 +1,7 @@
 #[cfg(feature = "bash")]
 use crate::grammar::bash;
+#[cfg(any(feature = "c", feature = "cpp"))]
+use crate::grammar::c_family;
 #[cfg(feature = "kotlin")]
 use crate::grammar::kotlin;
 #[cfg(feature = "scala")]
@@ -8,13 +10,19 @@ use crate::grammar::scala;
 use crate::grammar::swift;
 use crate::grammar::{Grammar, ecmascript, go, java, python, rust};
 
-/// A language whose symbols are known.
+/// A language whose symbols are known. Some are only in builds with their feature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Language {
     /// Bash and other shells that read alike, `.sh` and `.bash`.
     #[cfg(feature = "bash")]
     Bash,
+    /// C, `.c` and `.h`.
+    #[cfg(feature = "c")]
+    C,
+    /// C++, `.cc`, `.cpp`, `.cxx`, `.c++`, `.cppm`, `.ixx`, `.hh`, `.hpp`, `.hxx`, `.h++`, `.ipp` and `.tpp`.
+    #[cfg(feature = "cpp")]
+    Cpp,
     /// Go, `.go`.
     Go,
     /// Java, `.java`.
@@ -45,6 +53,10 @@ impl Language {
     pub const ALL: &'static [Language] = &[
         #[cfg(feature = "bash")]
         Language::Bash,
+        #[cfg(feature = "c")]
+        Language::C,
+        #[cfg(feature = "cpp")]
+        Language::Cpp,
         Language::Go,
         Language::Java,
         Language::JavaScript,
@@ -67,6 +79,12 @@ impl Language {
         match ending {
             #[cfg(feature = "bash")]
             "bash" | "sh" => Some(Language::Bash),
+            #[cfg(feature = "c")]
+            "c" | "h" => Some(Language::C),
+            #[cfg(feature = "cpp")]
+            "cc" | "cpp" | "cxx" | "c++" | "cppm" | "ixx" | "hh" | "hpp" | "hxx" | "h++" | "ipp" | "tpp" => {
+                Some(Language::Cpp)
+            }
             "go" => Some(Language::Go),
             "java" => Some(Language::Java),
             "js" | "mjs" | "cjs" | "jsx" => Some(Language::JavaScript),
@@ -89,6 +107,10 @@ impl Language {
         match self {
             #[cfg(feature = "bash")]
             Language::Bash => "Bash",
+            #[cfg(feature = "c")]
+            Language::C => "C",
+            #[cfg(feature = "cpp")]
+            Language::Cpp => "C++",
             Language::Go => "Go",
             Language::Java => "Java",
             Language::JavaScript => "JavaScript",
@@ -109,6 +131,10 @@ impl Language {
         match self {
             #[cfg(feature = "bash")]
             Language::Bash => &bash::GRAMMAR,
+            #[cfg(feature = "c")]
+            Language::C => &c_family::C,
+            #[cfg(feature = "cpp")]
+            Language::Cpp => &c_family::CPP,
             Language::Go => &go::GRAMMAR,
             Language::Java => &java::GRAMMAR,
             Language::JavaScript => &ecmascript::JAVASCRIPT,

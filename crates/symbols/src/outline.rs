@@ -276,8 +276,11 @@ pub(crate) fn walk(source: &[u8], language: Language, tree: &Tree, detail: Detai
     loop {
         let node = cursor.node();
         let depth = ancestors.len();
-        while let Some(Open { symbol, column, .. }) = open.pop_if(|its| its.depth >= depth) {
-            end.cut(&mut outline.symbols[symbol], column);
+        while let Some(Open { symbol, depth: its, column }) = open.pop_if(|its| its.depth >= depth) {
+            end.cut(&mut outline.symbols[symbol..], column);
+            if its == depth && (grammar.attachment)(node) == Attachment::End {
+                extend(&mut outline.symbols[symbol..], node);
+            }
         }
         outline.faults += usize::from(node.is_error() || node.is_missing());
         let parent = open.last().map(|its| its.symbol);
@@ -340,7 +343,7 @@ pub(crate) fn walk(source: &[u8], language: Language, tree: &Tree, detail: Detai
         while !cursor.goto_next_sibling() {
             if !cursor.goto_parent() {
                 for Open { symbol, column, .. } in open {
-                    end.cut(&mut outline.symbols[symbol], column);
+                    end.cut(&mut outline.symbols[symbol..], column);
                 }
                 if detail == Detail::Full {
                     hashes::add(&mut outline.symbols, &depths, tree, source, grammar);
@@ -382,21 +385,21 @@ impl End {
         }
     }
 
-    /// Takes what is behind the code that `symbol` ends with from it: where blocks end by indentation, grammars count
-    /// what comes before the next code into the last one. Comments that stand deeper than it are left to its extent.
-    ///
-    /// `column` is where the symbol stands.
-    fn cut(&self, symbol: &mut Symbol, column: usize) {
+    /// Takes what is behind the code that the first of `symbols` ends with from it, and from all that its declaration
+    /// gives a name: where blocks end by indentation, grammars count what comes before the next code into the last one.
+    /// Comments that stand deeper than the declaration, whose `column` this is, are left to the extent.
+    fn cut(&self, symbols: &mut [Symbol], column: usize) {
         let its = self.comments.iter().take_while(|comment| comment.column > column).last();
         let with_comments = its.map_or((self.byte, self.row), |comment| (comment.end, comment.last_row));
-        let ends = [
-            (Some(&mut symbol.extent), with_comments),
-            (Some(&mut symbol.whole), (self.byte, self.row)),
-            (symbol.body.as_mut(), (self.byte, self.row)),
-        ];
-        for (span, (byte, row)) in ends {
-            if let Some(span) = span.filter(|span| (span.bytes.start + 1..span.bytes.end).contains(&byte)) {
-                *span = Span { bytes: span.bytes.start..byte, lines: *span.lines.start()..=row + 1 };
+        let without = (self.byte, self.row);
+        for symbol in declared_together(symbols) {
+            let Symbol { extent, whole, body, .. } = symbol;
+            let ends = [(Some(extent), with_comments), (Some(whole), without), (body.as_mut(), without)];
+            for (span, (byte, row)) in ends {
+                if let Some(span) = span.filter(|span| (span.bytes.start + 1..span.bytes.end).contains(&byte))
+                {
+                    *span = Span { bytes: span.bytes.start..byte, lines: *span.lines.start()..=row + 1 };
+                }
             }
         }
     }
@@ -431,7 +434,7 @@ impl Level {
         let attachment = attachment(node, source, grammar);
         let last_row = last_row(node);
         self.above = match (attachment, self.above) {
-            (Attachment::None, _) => None,
+            (Attachment::None | Attachment::End, _) => None,
             // What stands behind something else on its line is about that.
             (Attachment::Comment, None) if self.last_row == Some(start.1) => None,
             (_, above) => {
@@ -482,6 +485,24 @@ fn symbol(
         whole: to_end(whole_start),
         body: found.body.map(span),
         hashes: None,
+    })
+}
+
+/// Has the first of `symbols`, and all that its declaration gives a name, end where `node` does.
+fn extend(symbols: &mut [Symbol], node: Node<'_>) {
+    for symbol in declared_together(symbols) {
+        for span in [&mut symbol.extent, &mut symbol.whole] {
+            let lines = *span.lines.start()..=last_row(node) + 1;
+            *span = Span { bytes: span.bytes.start..node.end_byte(), lines };
+        }
+    }
+}
+
+/// The first of `symbols`, and the others that its declaration gives a name.
+fn declared_together(symbols: &mut [Symbol]) -> impl Iterator<Item = &mut Symbol> {
+    let first = symbols.first().map(|first| (first.parent, first.whole.bytes.clone()));
+    symbols.iter_mut().take_while(move |symbol| {
+        first.as_ref().is_some_and(|(parent, whole)| symbol.parent == *parent && symbol.whole.bytes == *whole)
     })
 }
 

@@ -27,6 +27,14 @@ fn a_file_is_of_the_language_that_its_name_says() {
         ("src/lib.rs", Some(Language::Rust)),
         ("a.b/c.d.go", Some(Language::Go)),
         ("Main.java", Some(Language::Java)),
+        #[cfg(feature = "c")]
+        ("a/b.h", Some(Language::C)),
+        #[cfg(not(feature = "c"))]
+        ("a/b.h", None),
+        #[cfg(feature = "cpp")]
+        ("a/b.hpp", Some(Language::Cpp)),
+        #[cfg(not(feature = "cpp"))]
+        ("a/b.hpp", None),
         ("a.rs/b", None),
         ("rs", None),
     ] {
@@ -108,6 +116,24 @@ fn hashes_tell_signature_and_body_apart_in_each_language() {
             "package a\nvar d, c = 1, 2\n",
             "c",
         ),
+        #[cfg(feature = "c")]
+        (
+            Language::C,
+            "static int f(int a) { return a; }",
+            "/* B */\nstatic int\nf( int a ) // c\n{ return /* d */ a; }",
+            "static int f(int a) { return b; }",
+            "int f(int a) { return a; }",
+            "f",
+        ),
+        #[cfg(feature = "cpp")]
+        (
+            Language::Cpp,
+            "struct A { template <class B> int f(B b) { return b; } };",
+            "struct A {\n // C\n template< class B >\n int f(B b) { return /* d */ b; }\n} ;",
+            "struct A { template <class B> int f(B b) { return a; } };",
+            "struct A { template <class C> int f(B b) { return b; } };",
+            "A.f",
+        ),
     ] {
         let first = hashes(language, first, symbol);
         assert_eq!(first, hashes(language, spaced, symbol), "{language:?}");
@@ -132,6 +158,10 @@ fn a_fault_hides_nothing_that_stands_apart_from_it() {
         (Language::Rust, "fn f( { }\n\nfn g() {}\n", "g"),
         (Language::Go, "package a\nfunc f() { b := new(1 + 2) }\n\nfunc g() {}\n", "g"),
         (Language::Java, "class A { void f( { }\n\n void g() {} }\n", "A.g"),
+        #[cfg(feature = "c")]
+        (Language::C, "int f(int a) { a = ; }\n\nint g(void) { }\n", "g"),
+        #[cfg(feature = "cpp")]
+        (Language::Cpp, "struct A { void f( { }\n\n void g() {} };\n", "A.g"),
     ] {
         assert!(!read(language, source, Detail::Spans).is_clean(), "{language:?}");
         let names = names(language, source);
@@ -167,6 +197,18 @@ fn a_megabyte_of_nesting_fits_a_small_stack() {
         (Language::Go, deep("package a\nfunc (a ", "*", "", "A) f() {}\n")),
         (Language::Java, deep("", "class A{", "}", "")),
         (Language::Java, deep("class A { int a = x", ".f()", "", "; }")),
+        #[cfg(feature = "c")]
+        (Language::C, deep("", "struct a{", "};", "")),
+        #[cfg(feature = "c")]
+        (Language::C, deep("int ", "*", "", "a;")),
+        #[cfg(feature = "c")]
+        (Language::C, deep("int a;\n", "#if A\n", "#endif\n", "")),
+        #[cfg(feature = "cpp")]
+        (Language::Cpp, deep("", "namespace a{", "}", "")),
+        #[cfg(feature = "cpp")]
+        (Language::Cpp, deep("int b; int ", "a::", "", "c() {}")),
+        #[cfg(feature = "cpp")]
+        (Language::Cpp, deep("", "template<class A>", "", "class B {};")),
     ];
     let check = move || {
         for (language, source) in texts {

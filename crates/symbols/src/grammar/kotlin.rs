@@ -63,7 +63,7 @@ fn function<'t>(node: Node<'t>, around: &Surroundings<'_>) -> Option<Found<'t>> 
 fn property<'t>(node: Node<'t>, around: &Surroundings<'_>) -> Option<Found<'t>> {
     let is_of_file = around.parent().is_some_and(|parent| parent.kind() == "source_file");
     let accessor = || child(node, &["getter", "setter"]);
-    if !is_of_file && !(is_member(around) && accessor().is_some()) {
+    if !(is_of_file || is_member(around) && accessor().is_some()) {
         return None;
     }
     let named = child(node, &["variable_declaration"]).and_then(|its| child(its, &["identifier"]));

@@ -8,6 +8,8 @@ use crate::outline::{Kind, ReferenceKind};
 
 #[cfg(feature = "bash")]
 pub(crate) mod bash;
+#[cfg(any(feature = "c", feature = "cpp"))]
+pub(crate) mod c_family;
 pub(crate) mod ecmascript;
 pub(crate) mod go;
 pub(crate) mod java;
@@ -27,7 +29,7 @@ pub(crate) struct Grammar {
     pub(crate) look: for<'t> fn(Node<'t>, &Surroundings<'_>) -> Look<'t>,
     /// What a named node refers to, if it is a reference.
     pub(crate) reference: fn(Node<'_>, &Surroundings<'_>) -> Option<Referred>,
-    /// What a named node is to the symbol that stands right below it.
+    /// What a node is to the symbol that stands right below it, or right before it.
     pub(crate) attachment: fn(Node<'_>) -> Attachment,
 }
 
@@ -67,12 +69,15 @@ pub(crate) struct Found<'t> {
     pub(crate) same: Option<Node<'t>>,
 }
 
-/// What stands above a symbol and belongs to it, if no empty line is between them.
+/// What stands beside a symbol and belongs to it: above it, if no empty line is between them, or right behind it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Attachment {
     /// Part of the declaration (`#[test]`).
     Attribute,
     Comment,
+    /// Ends the declaration, and the grammar has it behind that (`struct A { .. };`).
+    #[allow(dead_code, reason = "not every build has a language with one")]
+    End,
     None,
 }
 
