@@ -331,6 +331,8 @@ pub(crate) fn walk(source: &[u8], language: Language, tree: &Tree, detail: Detai
         } else if let Some(level) = levels.last_mut() {
             level.last_row = Some(last_row(node));
         }
+        // What a comment consists of says nothing.
+        is_walked &= attachment(node, source, grammar) != Attachment::Comment;
         if is_walked && cursor.goto_first_child() {
             ancestors.push(node);
             // The comments above a block are those above what it begins with.

@@ -12,7 +12,12 @@ use muse_symbols::{Detail, Language, Limits, Outline, Span, outline};
 const SYMBOLS_MIN: usize = 40;
 
 /// The names of the lists whose language not every build knows, and whether this one does.
-const OPTIONAL: &[(&str, bool)] = &[];
+const OPTIONAL: &[(&str, bool)] = &[
+    ("bash", cfg!(feature = "bash")),
+    ("kotlin", cfg!(feature = "kotlin")),
+    ("scala", cfg!(feature = "scala")),
+    ("swift", cfg!(feature = "swift")),
+];
 
 #[test]
 fn the_symbols_of_a_text_are_those_that_a_reader_finds() {

@@ -62,14 +62,13 @@ fn function<'t>(node: Node<'t>, around: &Surroundings<'_>) -> Option<Found<'t>> 
 
 fn property<'t>(node: Node<'t>, around: &Surroundings<'_>) -> Option<Found<'t>> {
     let is_of_file = around.parent().is_some_and(|parent| parent.kind() == "source_file");
-    let accessor = || child(node, &["getter", "setter"]);
-    if !(is_of_file || is_member(around) && accessor().is_some()) {
+    if !(is_of_file || is_member(around) && accessor(node).is_some()) {
         return None;
     }
     let named = child(node, &["variable_declaration"]).and_then(|its| child(its, &["identifier"]));
     let path = below_receiver(node, unquoted(named, around.source)?, around.source);
     let kind = if is_constant(node) { Kind::Constant } else { Kind::Property };
-    Some(Found { path, kind, body: value(node).or_else(accessor), same: None })
+    Some(Found { path, kind, body: accessor(node).or_else(|| value(node)), same: None })
 }
 
 fn is_member(around: &Surroundings<'_>) -> bool {
@@ -91,6 +90,15 @@ fn kind_of_class(node: Node<'_>) -> Kind {
 
 fn is_constant(property: Node<'_>) -> bool {
     child(property, &["modifiers"]).is_some_and(|its| child(its, &["property_modifier"]).is_some())
+}
+
+/// The first that has code: `private set` has none.
+fn accessor(property: Node<'_>) -> Option<Node<'_>> {
+    let mut cursor = property.walk();
+    let mut accessors = property.named_children(&mut cursor);
+    accessors.find(|part| {
+        matches!(part.kind(), "getter" | "setter") && child(*part, &["function_body"]).is_some()
+    })
 }
 
 /// What a property is bound to.
