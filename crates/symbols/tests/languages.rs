@@ -207,8 +207,6 @@ fn a_megabyte_of_nesting_fits_a_small_stack() {
         (Language::Cpp, deep("", "namespace a{", "}", "")),
         #[cfg(feature = "cpp")]
         (Language::Cpp, deep("int b; int ", "a::", "", "c() {}")),
-        #[cfg(feature = "cpp")]
-        (Language::Cpp, deep("", "template<class A>", "", "class B {};")),
     ];
     let check = move || {
         for (language, source) in texts {
