@@ -27,6 +27,10 @@ fn a_file_is_of_the_language_that_its_name_says() {
         ("src/lib.rs", Some(Language::Rust)),
         ("a.b/c.d.go", Some(Language::Go)),
         ("Main.java", Some(Language::Java)),
+        #[cfg(feature = "bash")]
+        ("a/b.sh", Some(Language::Bash)),
+        #[cfg(not(feature = "bash"))]
+        ("a/b.sh", None),
         #[cfg(feature = "c")]
         ("a/b.h", Some(Language::C)),
         #[cfg(not(feature = "c"))]
@@ -35,6 +39,18 @@ fn a_file_is_of_the_language_that_its_name_says() {
         ("a/b.hpp", Some(Language::Cpp)),
         #[cfg(not(feature = "cpp"))]
         ("a/b.hpp", None),
+        #[cfg(feature = "kotlin")]
+        ("build.gradle.kts", Some(Language::Kotlin)),
+        #[cfg(not(feature = "kotlin"))]
+        ("build.gradle.kts", None),
+        #[cfg(feature = "scala")]
+        ("build.sbt", Some(Language::Scala)),
+        #[cfg(not(feature = "scala"))]
+        ("build.sbt", None),
+        #[cfg(feature = "swift")]
+        ("Package.swift", Some(Language::Swift)),
+        #[cfg(not(feature = "swift"))]
+        ("Package.swift", None),
         ("a.rs/b", None),
         ("rs", None),
     ] {
@@ -162,6 +178,14 @@ fn a_fault_hides_nothing_that_stands_apart_from_it() {
         (Language::C, "int f(int a) { a = ; }\n\nint g(void) { }\n", "g"),
         #[cfg(feature = "cpp")]
         (Language::Cpp, "struct A { void f( { }\n\n void g() {} };\n", "A.g"),
+        #[cfg(feature = "bash")]
+        (Language::Bash, "f() { if; }\n\ng() { :; }\n", "g"),
+        #[cfg(feature = "kotlin")]
+        (Language::Kotlin, "fun f() { a b c d; }\n\nfun g() {}\n", "g"),
+        #[cfg(feature = "scala")]
+        (Language::Scala, "class A {\n  def f( = 1\n\n  def g = 2\n}\n", "A.g"),
+        #[cfg(feature = "swift")]
+        (Language::Swift, "func f( { }\n\nfunc g() {}\n", "g"),
     ] {
         assert!(!read(language, source, Detail::Spans).is_clean(), "{language:?}");
         let names = names(language, source);
@@ -207,6 +231,22 @@ fn a_megabyte_of_nesting_fits_a_small_stack() {
         (Language::Cpp, deep("", "namespace a{", "}", "")),
         #[cfg(feature = "cpp")]
         (Language::Cpp, deep("int b; int ", "a::", "", "c() {}")),
+        #[cfg(feature = "bash")]
+        (Language::Bash, deep("", "f() { ", ":; }; ", "")),
+        #[cfg(feature = "bash")]
+        (Language::Bash, deep("f() { :; }; ", "$(", ")", "")),
+        #[cfg(feature = "kotlin")]
+        (Language::Kotlin, deep("", "class A{", "}\n", "")),
+        #[cfg(feature = "kotlin")]
+        (Language::Kotlin, deep("val a = b", ".f()", "", "\n")),
+        #[cfg(feature = "scala")]
+        (Language::Scala, deep("", "class A{", "}", "")),
+        #[cfg(feature = "scala")]
+        (Language::Scala, deep("val a = b", ".f()", "", "\n")),
+        #[cfg(feature = "swift")]
+        (Language::Swift, deep("", "class A{", "}\n", "")),
+        #[cfg(feature = "swift")]
+        (Language::Swift, deep("let a = b", ".f()", "", "\n")),
     ];
     let check = move || {
         for (language, source) in texts {

@@ -96,9 +96,8 @@ fn is_constant(property: Node<'_>) -> bool {
 fn accessor(property: Node<'_>) -> Option<Node<'_>> {
     let mut cursor = property.walk();
     let mut accessors = property.named_children(&mut cursor);
-    accessors.find(|part| {
-        matches!(part.kind(), "getter" | "setter") && child(*part, &["function_body"]).is_some()
-    })
+    accessors
+        .find(|part| matches!(part.kind(), "getter" | "setter") && child(*part, &["function_body"]).is_some())
 }
 
 /// What a property is bound to.

@@ -100,7 +100,12 @@ fn property<'t>(node: Node<'t>, parent: &str, source: &[u8]) -> Look<'t> {
 fn reference(node: Node<'_>, around: &Surroundings<'_>) -> Option<Referred> {
     let source = around.source;
     match node.kind() {
-        "call_expression" => called(node.named_child(0)?, source),
+        // `a[0]` looks like a call.
+        "call_expression" => {
+            let suffix = child(node, &["call_suffix"])?;
+            let is_call = source.get(suffix.start_byte()) != Some(&b'[');
+            called(node.named_child(0).filter(|_| is_call)?, source)
+        }
         "constructor_expression" => referred_by_path(
             node.child_by_field_name("constructed_type")?,
             "type_identifier",
@@ -112,6 +117,7 @@ fn reference(node: Node<'_>, around: &Surroundings<'_>) -> Option<Referred> {
         }
         "user_type" if around.parent().is_none_or(|parent| parent.kind() != "constructor_expression") => {
             referred_by_path(node, "type_identifier", ReferenceKind::Use, source)
+                .filter(|its| its.name != "Self")
         }
         _ => None,
     }
