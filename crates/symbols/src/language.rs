@@ -2,8 +2,14 @@
 use crate::grammar::bash;
 #[cfg(any(feature = "c", feature = "cpp"))]
 use crate::grammar::c_family;
+#[cfg(feature = "csharp")]
+use crate::grammar::csharp;
 #[cfg(feature = "kotlin")]
 use crate::grammar::kotlin;
+#[cfg(feature = "php")]
+use crate::grammar::php;
+#[cfg(feature = "ruby")]
+use crate::grammar::ruby;
 #[cfg(feature = "scala")]
 use crate::grammar::scala;
 #[cfg(feature = "swift")]
@@ -23,6 +29,9 @@ pub enum Language {
     /// C++, `.cc`, `.cpp`, `.cxx`, `.c++`, `.cppm`, `.ixx`, `.hh`, `.hpp`, `.hxx`, `.h++`, `.ipp` and `.tpp`.
     #[cfg(feature = "cpp")]
     Cpp,
+    /// C#, `.cs` and `.csx`.
+    #[cfg(feature = "csharp")]
+    CSharp,
     /// Go, `.go`.
     Go,
     /// Java, `.java`.
@@ -32,8 +41,14 @@ pub enum Language {
     /// Kotlin, `.kt` and `.kts`.
     #[cfg(feature = "kotlin")]
     Kotlin,
+    /// PHP, `.php` and `.phtml`.
+    #[cfg(feature = "php")]
+    Php,
     /// Python, `.py`, `.pyi` and `.pyw`.
     Python,
+    /// Ruby, `.rb`, `.rake`, `.gemspec` and `.ru`.
+    #[cfg(feature = "ruby")]
+    Ruby,
     /// Rust, `.rs`.
     Rust,
     /// Scala 2 and 3, `.scala`, `.sc` and `.sbt`.
@@ -57,12 +72,18 @@ impl Language {
         Language::C,
         #[cfg(feature = "cpp")]
         Language::Cpp,
+        #[cfg(feature = "csharp")]
+        Language::CSharp,
         Language::Go,
         Language::Java,
         Language::JavaScript,
         #[cfg(feature = "kotlin")]
         Language::Kotlin,
+        #[cfg(feature = "php")]
+        Language::Php,
         Language::Python,
+        #[cfg(feature = "ruby")]
+        Language::Ruby,
         Language::Rust,
         #[cfg(feature = "scala")]
         Language::Scala,
@@ -85,12 +106,18 @@ impl Language {
             "cc" | "cpp" | "cxx" | "c++" | "cppm" | "ixx" | "hh" | "hpp" | "hxx" | "h++" | "ipp" | "tpp" => {
                 Some(Language::Cpp)
             }
+            #[cfg(feature = "csharp")]
+            "cs" | "csx" => Some(Language::CSharp),
             "go" => Some(Language::Go),
             "java" => Some(Language::Java),
             "js" | "mjs" | "cjs" | "jsx" => Some(Language::JavaScript),
             #[cfg(feature = "kotlin")]
             "kt" | "kts" => Some(Language::Kotlin),
+            #[cfg(feature = "php")]
+            "php" | "phtml" => Some(Language::Php),
             "py" | "pyi" | "pyw" => Some(Language::Python),
+            #[cfg(feature = "ruby")]
+            "rb" | "rake" | "gemspec" | "ru" => Some(Language::Ruby),
             "rs" => Some(Language::Rust),
             #[cfg(feature = "scala")]
             "scala" | "sc" | "sbt" => Some(Language::Scala),
@@ -111,12 +138,18 @@ impl Language {
             Language::C => "C",
             #[cfg(feature = "cpp")]
             Language::Cpp => "C++",
+            #[cfg(feature = "csharp")]
+            Language::CSharp => "C#",
             Language::Go => "Go",
             Language::Java => "Java",
             Language::JavaScript => "JavaScript",
             #[cfg(feature = "kotlin")]
             Language::Kotlin => "Kotlin",
+            #[cfg(feature = "php")]
+            Language::Php => "PHP",
             Language::Python => "Python",
+            #[cfg(feature = "ruby")]
+            Language::Ruby => "Ruby",
             Language::Rust => "Rust",
             #[cfg(feature = "scala")]
             Language::Scala => "Scala",
@@ -135,12 +168,18 @@ impl Language {
             Language::C => &c_family::C,
             #[cfg(feature = "cpp")]
             Language::Cpp => &c_family::CPP,
+            #[cfg(feature = "csharp")]
+            Language::CSharp => &csharp::GRAMMAR,
             Language::Go => &go::GRAMMAR,
             Language::Java => &java::GRAMMAR,
             Language::JavaScript => &ecmascript::JAVASCRIPT,
             #[cfg(feature = "kotlin")]
             Language::Kotlin => &kotlin::GRAMMAR,
+            #[cfg(feature = "php")]
+            Language::Php => &php::GRAMMAR,
             Language::Python => &python::GRAMMAR,
+            #[cfg(feature = "ruby")]
+            Language::Ruby => &ruby::GRAMMAR,
             Language::Rust => &rust::GRAMMAR,
             #[cfg(feature = "scala")]
             Language::Scala => &scala::GRAMMAR,

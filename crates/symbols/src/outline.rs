@@ -52,6 +52,13 @@ pub struct Symbol {
     pub hashes: Option<SymbolHashes>,
 }
 
+impl Symbol {
+    /// Whether one declaration gives both their names.
+    pub(crate) fn is_declared_with(&self, other: &Symbol) -> bool {
+        self.parent == other.parent && self.whole == other.whole
+    }
+}
+
 /// What a symbol is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -391,6 +398,9 @@ impl End {
     /// gives a name: where blocks end by indentation, grammars count what comes before the next code into the last one.
     /// Comments that stand deeper than the declaration, whose `column` this is, are left to the extent.
     fn cut(&self, symbols: &mut [Symbol], column: usize) {
+        if symbols.first().is_none_or(|first| first.extent.bytes.end <= self.byte) {
+            return;
+        }
         let its = self.comments.iter().take_while(|comment| comment.column > column).last();
         let with_comments = its.map_or((self.byte, self.row), |comment| (comment.end, comment.last_row));
         let without = (self.byte, self.row);
@@ -502,10 +512,10 @@ fn extend(symbols: &mut [Symbol], node: Node<'_>) {
 
 /// The first of `symbols`, and the others that its declaration gives a name.
 fn declared_together(symbols: &mut [Symbol]) -> impl Iterator<Item = &mut Symbol> {
-    let first = symbols.first().map(|first| (first.parent, first.whole.bytes.clone()));
-    symbols.iter_mut().take_while(move |symbol| {
-        first.as_ref().is_some_and(|(parent, whole)| symbol.parent == *parent && symbol.whole.bytes == *whole)
-    })
+    let first = symbols.first().cloned();
+    symbols
+        .iter_mut()
+        .take_while(move |symbol| first.as_ref().is_some_and(|first| first.is_declared_with(symbol)))
 }
 
 fn span(node: Node<'_>) -> Span {

@@ -17,7 +17,7 @@ use tree_sitter::Tree;
 use self::hunks::{Hunk, Lines};
 use self::side::{Side, is_blank, next_mark, previous_mark};
 use crate::language::Language;
-use crate::outline::{Detail, Limits, Outline, Unread, parse, walk};
+use crate::outline::{Detail, Limits, Outline, Symbol, Unread, parse, walk};
 
 /// What an edit of a file changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +77,8 @@ impl fmt::Display for Why {
 /// Exchanging `old` and `new` changes nothing but [`Why`].
 ///
 /// - What is changed belongs to the innermost symbol around it, with its decorators, its attributes and the comments
-///   right above it. A new symbol between two others touches only itself, and so does one that is taken away.
+///   right above it. A new symbol between two others touches only itself, and so does one that is taken away. What one
+///   declaration gives several names is touched by all of them.
 /// - A change of white space alone touches the symbol that it is in, or whose indentation it changes. Empty lines
 ///   between one symbol and another (or between one and what stands outside) touch nothing.
 /// - Where one side has more faults than the other, the better one tells what stands where, and the other one only adds
@@ -117,7 +118,11 @@ fn parts(texts: [&[u8]; 2], language: Language, limits: &Limits) -> Result<BTree
         second_outline(texts[1], language, first, &lines, &hunks, limits)?,
     ];
     let comparison = Comparison::new(&texts, &outlines);
-    let parts = comparison.parts(&hunks).into_iter();
+    let mut parts = comparison.parts(&hunks);
+    for Outline { symbols, .. } in &outlines {
+        add_names_beside(&mut parts, symbols);
+    }
+    let parts = parts.into_iter();
     Ok(parts.map(|name| name.map_or(Part::Top, |name| Part::Symbol(name.to_owned()))).collect())
 }
 
@@ -150,6 +155,18 @@ fn second_outline(
 
 /// Names of symbols; `None` is the top.
 type Names<'a> = BTreeSet<Option<&'a str>>;
+
+/// Adds the other names of declarations whose first one is among `names`.
+fn add_names_beside<'a>(names: &mut Names<'a>, symbols: &'a [Symbol]) {
+    for pair in symbols.windows(2) {
+        if let [before, symbol] = pair
+            && before.is_declared_with(symbol)
+            && names.contains(&Some(before.qualified.as_str()))
+        {
+            names.insert(Some(symbol.qualified.as_str()));
+        }
+    }
+}
 
 struct Comparison<'a> {
     sides: [Side<'a>; 2],

@@ -14,7 +14,12 @@ const SYMBOLS_MIN: usize = 40;
 /// The names of the lists whose language not every build knows, and whether this one does.
 const OPTIONAL: &[(&str, bool)] = &[
     ("bash", cfg!(feature = "bash")),
+    ("c", cfg!(feature = "c")),
+    ("cpp", cfg!(feature = "cpp")),
+    ("csharp", cfg!(feature = "csharp")),
     ("kotlin", cfg!(feature = "kotlin")),
+    ("php", cfg!(feature = "php")),
+    ("ruby", cfg!(feature = "ruby")),
     ("scala", cfg!(feature = "scala")),
     ("swift", cfg!(feature = "swift")),
 ];
@@ -83,6 +88,11 @@ fn check_parents(outline: &Outline) {
             its.start <= bytes.start && bytes.end <= its.end && its != bytes
         };
         let innermost = outline.symbols[..at].iter().rev().find(encloses);
+        // What one declaration gives several names stands in the first of them.
+        let first = |its: &muse_symbols::Symbol| {
+            outline.symbols.iter().find(|first| (first.parent, &first.whole) == (its.parent, &its.whole))
+        };
+        let innermost = innermost.and_then(first);
         let parent = symbol.parent.map(|parent| &outline.symbols[parent]);
         assert_eq!(parent, innermost, "{symbol:?}");
         if let Some(parent) = parent {

@@ -119,6 +119,7 @@ impl Edited {
 
     /// What is touched, by the symbols around each byte.
     fn expected(&self, source: &[u8], before: &Outline, after: &Outline) -> BTreeSet<Part> {
+        let outlines = [before, after];
         let before = invariants::names_by_byte(before, source);
         let after = invariants::names_by_byte(after, &self.text);
         let mut expected = BTreeSet::new();
@@ -133,7 +134,11 @@ impl Edited {
                 expected.extend([before[*old], after[*new]]);
             }
         }
-        expected.into_iter().map(invariants::part).collect()
+        let mut expected = expected.into_iter().map(invariants::part).collect();
+        for outline in outlines {
+            invariants::add_names_beside(&mut expected, outline);
+        }
+        expected
     }
 }
 

@@ -202,6 +202,25 @@ fn what_is_in_another_symbol_than_before_is_touched() {
 }
 
 #[test]
+fn a_declaration_of_several_names_touches_all_of_them() {
+    let go = |old: &str, new: &str| {
+        let texts = [old, new].map(|text| format!("package a\n\n{text}\nfunc d() {{}}\n"));
+        let [old, new] = texts.each_ref().map(|text| Some(text.as_bytes()));
+        match touched(old, new, Some(Language::Go), &Limits::default()) {
+            Touched::Parts(parts) => parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+            Touched::Whole(why) => panic!("{why}"),
+        }
+    };
+    assert_eq!(go("var a, b = 1, 2", "var a, b = 1, 3"), "a b");
+    assert_eq!(go("var a, b = 1, 2", "var a, c = 1, 2"), "a b c");
+    assert_eq!(go("var a, b = 1, 2", ""), "a b");
+    // What stands in it stands in the first.
+    let inner = "var a, b = func() { type c struct{ d int }; _ = 1 }, 2";
+    assert_eq!(go(inner, &inner.replace("_ = 1", "_ = 2")), "a b");
+    assert_eq!(go(inner, &inner.replace("d int", "d string")), "a.c");
+}
+
+#[test]
 fn what_moves_is_touched() {
     let pay = "def pay(invoice):\n    return invoice\n\n\n";
     let moved = edited(pay, "").replace("# An invoice.", &format!("{pay}# An invoice."));

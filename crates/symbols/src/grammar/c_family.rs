@@ -293,13 +293,15 @@ fn reference(node: Node<'_>, around: &Surroundings<'_>) -> Option<Referred> {
         "new_expression" => called(node.child_by_field_name("type")?, source),
         "type_identifier" => {
             let (written, above) = written_type(node, around.ancestors);
-            let parent = above.last()?;
-            if is_declared(written, *parent) {
+            if is_declared(written, *above.last()?) {
                 return None;
             }
+            // `a::T<U>::f`: the type is in the middle.
+            let around = above.iter().rev().take_while(|node| node.kind() == "qualified_identifier");
+            let path = around.last().copied().unwrap_or(written);
             Some(Referred {
                 name: name(Some(node), source)?,
-                qualifier: scope_before(written, node, source),
+                qualifier: scope_before(path, node, source),
                 kind: ReferenceKind::Use,
             })
         }

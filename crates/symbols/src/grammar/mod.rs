@@ -10,12 +10,18 @@ use crate::outline::{Kind, ReferenceKind};
 pub(crate) mod bash;
 #[cfg(any(feature = "c", feature = "cpp"))]
 pub(crate) mod c_family;
+#[cfg(feature = "csharp")]
+pub(crate) mod csharp;
 pub(crate) mod ecmascript;
 pub(crate) mod go;
 pub(crate) mod java;
 #[cfg(feature = "kotlin")]
 pub(crate) mod kotlin;
+#[cfg(feature = "php")]
+pub(crate) mod php;
 pub(crate) mod python;
+#[cfg(feature = "ruby")]
+pub(crate) mod ruby;
 pub(crate) mod rust;
 #[cfg(feature = "scala")]
 pub(crate) mod scala;

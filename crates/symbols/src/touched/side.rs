@@ -17,6 +17,10 @@ impl<'a> Side<'a> {
         let mut side = Side { text, symbols, runs: vec![(0, None)] };
         let mut open: Vec<usize> = Vec::new();
         for (place, symbol) in symbols.iter().enumerate() {
+            // The first name of a declaration stands for all of them.
+            if symbols[..place].last().is_some_and(|before| before.is_declared_with(symbol)) {
+                continue;
+            }
             side.close(&mut open, symbol.extent.bytes.start);
             open.push(place);
             side.begin(symbol.extent.bytes.start, Some(place));

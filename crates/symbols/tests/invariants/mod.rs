@@ -2,14 +2,33 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muse_symbols::{Detail, Language, Limits, Outline, Part, Touched, outline, touched};
+use muse_symbols::{Detail, Language, Limits, Outline, Part, Symbol, Touched, outline, touched};
 
-/// The innermost symbol that each byte of `text` is in; `None` for the top.
+/// Each symbol with the name that its declaration gives first.
+fn with_first_names(outline: &Outline) -> impl Iterator<Item = (&Symbol, &str)> {
+    outline.symbols.iter().scan(None::<&Symbol>, |first, symbol| {
+        let is_beside = |first: &&Symbol| (first.parent, &first.whole) == (symbol.parent, &symbol.whole);
+        let its = first.filter(is_beside).unwrap_or(symbol);
+        *first = Some(its);
+        Some((symbol, its.qualified.as_str()))
+    })
+}
+
+/// Adds the other names of declarations whose first one is among `parts`.
+pub(crate) fn add_names_beside(parts: &mut BTreeSet<Part>, outline: &Outline) {
+    for (symbol, first) in with_first_names(outline) {
+        if parts.contains(&part(Some(first))) {
+            parts.insert(part(Some(&symbol.qualified)));
+        }
+    }
+}
+
+/// The innermost symbol that each byte of `text` is in, by the first of its names; `None` for the top.
 pub(crate) fn names_by_byte<'a>(outline: &'a Outline, text: &[u8]) -> Vec<Option<&'a str>> {
     let mut names = vec![None; text.len()];
     // What stands inside of another symbol comes after it.
-    for symbol in &outline.symbols {
-        names[symbol.extent.bytes.clone()].fill(Some(symbol.qualified.as_str()));
+    for (symbol, first) in with_first_names(outline) {
+        names[symbol.extent.bytes.clone()].fill(Some(first));
     }
     names
 }

@@ -1,6 +1,6 @@
 //! C.
 
-use muse_symbols::{Language, ReferenceKind};
+use muse_symbols::{Language, Limits, Part, ReferenceKind, Touched, touched};
 
 fn symbols(source: &str) -> String {
     super::symbols(Language::C, source)
@@ -66,4 +66,22 @@ fn what_ends_a_declaration_is_part_of_it() {
     let source = "struct a { int b; };\n";
     let outline = super::read(Language::C, source);
     assert_eq!(&source[outline.symbols[0].extent.bytes.clone()], source.trim_end());
+}
+
+#[test]
+fn an_edit_of_a_type_touches_all_of_its_names() {
+    let old = "struct z { int y; };\n\ntypedef struct a { int b; } c, *d;\n\nstruct e { int f; } g;\n";
+    let touched = |new: &str| {
+        let texts = [old, new].map(|text| Some(text.as_bytes()));
+        let parts = match touched(texts[0], texts[1], Some(Language::C), &Limits::default()) {
+            Touched::Parts(parts) => parts,
+            Touched::Whole(_) => return String::new(),
+        };
+        parts.iter().map(Part::to_string).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(touched(&old.replace("int b", "long b")), "a c d");
+    assert_eq!(touched(&old.replace("int f", "long f")), "e g");
+    // What ends the declaration is part of it.
+    assert_eq!(touched(&old.replace("struct z { int y; };\n\n", "")), "z");
+    assert_eq!(touched(&old.replace("typedef", "struct h { int i; };\n\ntypedef")), "h");
 }

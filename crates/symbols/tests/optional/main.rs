@@ -4,7 +4,10 @@
     feature = "bash",
     feature = "c",
     feature = "cpp",
+    feature = "csharp",
     feature = "kotlin",
+    feature = "php",
+    feature = "ruby",
     feature = "scala",
     feature = "swift"
 ))]
@@ -14,8 +17,16 @@
 mod bash;
 #[cfg(feature = "c")]
 mod c;
+#[cfg(feature = "cpp")]
+mod cpp;
+#[cfg(feature = "csharp")]
+mod csharp;
 #[cfg(feature = "kotlin")]
 mod kotlin;
+#[cfg(feature = "php")]
+mod php;
+#[cfg(feature = "ruby")]
+mod ruby;
 #[cfg(feature = "scala")]
 mod scala;
 #[cfg(feature = "swift")]
