@@ -323,7 +323,6 @@ pub(crate) fn walk(source: &[u8], language: Language, tree: &Tree, detail: Detai
             // What stands in the declaration of several names stands in the first of them.
             if outline.symbols.len() > first {
                 open.push(Open { symbol: first, depth, column: node.start_position().column });
-                end.comments.clear();
                 above = None;
             }
             if detail == Detail::Full

@@ -89,6 +89,12 @@ fn an_attribute_behind_something_else_on_its_line_is_of_what_follows() {
 }
 
 #[test]
+fn a_comment_beside_what_opens_a_block_is_not_about_its_first_symbol() {
+    let outline = read(Language::Rust, "mod m { // m's\n            fn f() {}\n}\n", Detail::Spans);
+    assert_eq!(outline.symbols[1].extent.lines, 2..=2);
+}
+
+#[test]
 fn what_has_no_name_leaves_its_parts_to_what_is_around_it() {
     assert_eq!(names(Language::Rust, "const _: () = { fn f() {} };"), ["f"]);
     assert_eq!(names(Language::Rust, "impl dyn Fn() { fn f() {} }"), ["Fn", "Fn.f"]);

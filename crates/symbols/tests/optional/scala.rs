@@ -27,6 +27,9 @@ fn a_block_that_ends_by_indentation_keeps_its_own_comments_only() {
 fn a_comment_beside_the_end_of_a_block_is_about_that() {
     let outline = super::read(Language::Scala, "class A:\n  def f =\n    1 // f's\n  def g = 2\n");
     assert_eq!(outline.symbols[2].extent.lines, 4..=4);
+    let outline = super::read(Language::Scala, "class A:\n  def f =\n    1\n    // f's\n  def g = 2\n");
+    let told: Vec<_> = outline.symbols.iter().map(|its| its.extent.lines.clone()).collect();
+    assert_eq!(told, [1..=5, 2..=4, 5..=5]);
 }
 
 #[test]
