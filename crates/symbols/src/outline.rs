@@ -235,11 +235,10 @@ const QUALIFIED_BYTES_MAX: usize = 1024;
 
 /// One depth of the tree, among whose nodes the walk is.
 #[derive(Clone, Copy, Default)]
-struct Level {
+struct Level<'t> {
     /// What stands right above the next node and may belong to it.
     above: Option<Above>,
-    /// The last line of the node before.
-    last_row: Option<usize>,
+    before: Option<Node<'t>>,
 }
 
 #[derive(Clone, Copy)]
@@ -260,26 +259,40 @@ pub(crate) fn walk(source: &[u8], language: Language, tree: &Tree, detail: Detai
     let mut ancestors: Vec<Node<'_>> = Vec::new();
     let mut end = End::default();
     let mut same = None;
+    // How deep a node is in which there is no symbol, if the walk is in one.
+    let mut without_symbols: Option<usize> = None;
+    let mut attachments = Attachments { grammar, by_kind: Vec::new() };
+    let has_faults = tree.root_node().has_error();
     let mut cursor = tree.walk();
     loop {
         let node = cursor.node();
+        let is_leaf = node.child_count() == 0;
         let depth = ancestors.len();
         while let Some((symbol, _)) = open.pop_if(|(_, its)| *its >= depth) {
             end.cut(&mut outline.symbols[symbol]);
         }
-        outline.faults += usize::from(node.is_error() || node.is_missing());
+        if has_faults {
+            outline.faults += usize::from(node.is_error() || node.is_missing());
+        }
         let parent = open.last().map(|(symbol, _)| *symbol);
-        let (mut is_walked, mut above) = (true, None);
+        let (mut is_walked, mut above) = (!is_leaf, None);
+        let mut attachment = Attachment::None;
         if node.is_named() {
+            attachment = attachments.of(node);
             let enclosing = parent.and_then(|parent| outline.symbols.get(parent)).map(|symbol| symbol.kind);
             let around = Surroundings { source, enclosing, ancestors: &ancestors };
-            let look = if same == Some(node.id()) { Look::Inside } else { (grammar.look)(node, &around) };
-            let found = match look {
+            without_symbols = without_symbols.filter(|its| *its < depth);
+            let is_looked_at = !is_leaf && without_symbols.is_none() && same != Some(node.id());
+            let found = match if is_looked_at { (grammar.look)(node, &around) } else { Look::Inside } {
                 Look::Symbol(found) => vec![found],
                 Look::Symbols(found) => found,
                 Look::Inside => Vec::new(),
                 Look::Skip => {
-                    is_walked = detail == Detail::Full || node.has_error();
+                    if detail == Detail::Full {
+                        without_symbols = Some(depth);
+                    } else {
+                        is_walked = has_faults && node.has_error();
+                    }
                     Vec::new()
                 }
             };
@@ -308,21 +321,19 @@ pub(crate) fn walk(source: &[u8], language: Language, tree: &Tree, detail: Detai
                 let from = open.last().map(|(symbol, _)| *symbol);
                 outline.references.push(Reference { name, qualifier, kind, span: span(node), from });
             }
-            if let Some(level) = levels.last_mut() {
-                level.pass(node, grammar);
-            }
-        } else if let Some(level) = levels.last_mut() {
-            level.last_row = Some(last_row(node));
+        }
+        if let Some(level) = levels.last_mut() {
+            level.pass(node, attachment);
         }
         if is_walked && cursor.goto_first_child() {
             ancestors.push(node);
             // The comments above a block are those above what it begins with.
             let first = cursor.node();
             let is_begin = first.is_named() && first.start_byte() == node.start_byte();
-            levels.push(Level { above: above.filter(|_| is_begin), last_row: None });
+            levels.push(Level { above: above.filter(|_| is_begin), before: None });
             continue;
         }
-        end.pass(node, grammar);
+        end.pass(node, attachment);
         while !cursor.goto_next_sibling() {
             if !cursor.goto_parent() {
                 for (symbol, _) in open {
@@ -339,61 +350,82 @@ pub(crate) fn walk(source: &[u8], language: Language, tree: &Tree, detail: Detai
     }
 }
 
+/// What nodes are to the symbol below them: most are nothing, and their kind says so.
+struct Attachments<'g> {
+    grammar: &'g Grammar,
+    /// Of what is no extra of the grammar; `None` where it was not asked yet.
+    by_kind: Vec<Option<Attachment>>,
+}
+
+impl Attachments<'_> {
+    fn of(&mut self, node: Node<'_>) -> Attachment {
+        let kind = usize::from(node.kind_id());
+        if node.is_extra() || node.is_error() {
+            return (self.grammar.attachment)(node);
+        }
+        if self.by_kind.len() <= kind {
+            self.by_kind.resize(kind + 1, None);
+        }
+        *self.by_kind[kind].get_or_insert_with(|| (self.grammar.attachment)(node))
+    }
+}
+
 /// Where the code ends that the walk has been through.
 #[derive(Clone, Copy, Default)]
-struct End {
-    byte: usize,
-    row: usize,
+struct End<'t> {
+    last: Option<Node<'t>>,
     /// Whether there were only comments since.
     is_before_comment: bool,
 }
 
-impl End {
+impl<'t> End<'t> {
     /// Takes note of a node that the walk goes no deeper into.
-    fn pass(&mut self, node: Node<'_>, grammar: &Grammar) {
-        if (grammar.attachment)(node) == Attachment::Comment {
+    fn pass(&mut self, node: Node<'t>, attachment: Attachment) {
+        if attachment == Attachment::Comment {
             self.is_before_comment = true;
         } else if node.start_byte() < node.end_byte() {
-            *self = End { byte: node.end_byte(), row: last_row(node), is_before_comment: false };
+            *self = End { last: Some(node), is_before_comment: false };
         }
     }
 
     /// Leaves the comments that `symbol` ends with to its extent: where blocks end by indentation, grammars count them
     /// into the last one.
     fn cut(self, symbol: &mut Symbol) {
-        if !self.is_before_comment {
-            return;
-        }
+        let Some(last) = self.last.filter(|_| self.is_before_comment) else { return };
         for span in [Some(&mut symbol.whole), symbol.body.as_mut()].into_iter().flatten() {
-            if (span.bytes.start..span.bytes.end).contains(&self.byte) {
-                *span =
-                    Span { bytes: span.bytes.start..self.byte, lines: *span.lines.start()..=self.row + 1 };
+            if (span.bytes.start..span.bytes.end).contains(&last.end_byte()) {
+                *span = Span {
+                    bytes: span.bytes.start..last.end_byte(),
+                    lines: *span.lines.start()..=last_row(last) + 1,
+                };
             }
         }
     }
 }
 
-impl Level {
+impl<'t> Level<'t> {
     /// Takes note of a node that the walk has come to.
-    fn pass(&mut self, node: Node<'_>, grammar: &Grammar) {
-        let start = (node.start_byte(), node.start_position().row);
-        let attachment = (grammar.attachment)(node);
-        let last_row = last_row(node);
-        self.above = match (attachment, self.above) {
-            (Attachment::None, _) => None,
-            // What stands behind something else on its line is about that.
-            (Attachment::Comment, None) if self.last_row == Some(start.1) => None,
-            (_, above) => {
-                let above = above.filter(|above| start.1 <= above.last_row + 1);
-                let attribute = (attachment == Attachment::Attribute).then_some(start);
-                Some(Above {
-                    start: above.map_or(start, |above| above.start),
-                    attribute: above.and_then(|above| above.attribute).or(attribute),
-                    last_row,
-                })
+    fn pass(&mut self, node: Node<'t>, attachment: Attachment) {
+        let before = self.before.replace(node);
+        if attachment == Attachment::None {
+            if node.is_named() {
+                self.above = None;
             }
-        };
-        self.last_row = Some(last_row);
+            return;
+        }
+        let start = (node.start_byte(), node.start_position().row);
+        // What stands behind something else on its line is about that.
+        let is_behind = before.is_some_and(|before| last_row(before) == start.1);
+        if attachment == Attachment::Comment && self.above.is_none() && is_behind {
+            return;
+        }
+        let above = self.above.filter(|above| start.1 <= above.last_row + 1);
+        let attribute = (attachment == Attachment::Attribute).then_some(start);
+        self.above = Some(Above {
+            start: above.map_or(start, |above| above.start),
+            attribute: above.and_then(|above| above.attribute).or(attribute),
+            last_row: last_row(node),
+        });
     }
 }
 
