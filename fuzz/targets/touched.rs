@@ -1,4 +1,5 @@
-//! What an edit touches: two texts of Python, any bytes, parted by the first 0xFF.
+//! What an edit touches: any bytes as two texts and the name of a file, parted by 0xFF. Without a name, or with one that
+//! tells no language, its length chooses among all that there are; without the third part it is Python.
 
 #![no_main]
 
@@ -9,8 +10,13 @@ use muse_symbols::Language;
 mod invariants;
 
 fuzz_target!(|bytes: &[u8]| {
-    let mut texts = bytes.splitn(2, |byte| *byte == 0xFF);
-    if let (Some(old), Some(new)) = (texts.next(), texts.next()) {
-        invariants::hold(old, new, Language::Python);
+    let mut parts = bytes.splitn(3, |byte| *byte == 0xFF);
+    if let (Some(old), Some(new)) = (parts.next(), parts.next()) {
+        invariants::hold(old, new, parts.next().map_or(Language::Python, language));
     }
 });
+
+fn language(name: &[u8]) -> Language {
+    let told = std::str::from_utf8(name).ok().and_then(Language::of_path);
+    told.unwrap_or(Language::ALL[name.len() % Language::ALL.len()])
+}

@@ -111,7 +111,7 @@ fn parsed(text: &[u8], language: Language, before: Option<&Tree>) -> Option<Tree
 /// The edit of one byte.
 fn input_edit(old: &[u8], new: &[u8]) -> InputEdit {
     let at = old.iter().zip(new).take_while(|(old, new)| old == new).count();
-    let row = old[..at].iter().filter(|byte| **byte == b'\n').count();
+    let row = old[..at].split(|byte| *byte == b'\n').count() - 1;
     let column = old[..at].iter().rev().take_while(|byte| **byte != b'\n').count();
     InputEdit {
         start_byte: at,

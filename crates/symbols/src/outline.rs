@@ -136,8 +136,9 @@ pub enum Detail {
 pub struct Limits {
     /// The longest text, in bytes.
     pub bytes_max: usize,
-    /// The longest time for parsing; `None` for no limit. Grammars have texts that they need very long for: Python's, 0.5 s
-    /// for 5,000 lines of comments that end a block, and four times as long for twice as many.
+    /// The longest time for parsing, all of it where there are two texts; `None` for no limit. What is not parsing takes
+    /// no longer than that. Grammars have texts that they need very long for: Python's, 0.5 s for 5,000 lines of comments
+    /// that end a block, and four times as long for twice as many.
     pub time_max: Option<Duration>,
 }
 
@@ -152,6 +153,17 @@ impl Limits {
             return Err(Unread::TooLarge { bytes: text.len(), bytes_max });
         }
         if text.contains(&0) { Err(Unread::Binary) } else { Ok(()) }
+    }
+
+    /// Whether the time is over, which begins now.
+    pub(crate) fn lateness(&self) -> impl FnMut() -> bool + use<> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "how long parsing takes, and no lease: no clock of a test decides it"
+        )]
+        let begun = Instant::now();
+        let time_max = self.time_max;
+        move || time_max.is_some_and(|time_max| begun.elapsed() > time_max)
     }
 }
 
@@ -197,30 +209,23 @@ pub fn outline(
     detail: Detail,
     limits: &Limits,
 ) -> Result<Outline, Unread> {
-    let tree = parse(source, language, None, limits)?;
+    limits.admit(source)?;
+    let tree = parse(source, language, None, &mut limits.lateness())?;
     Ok(walk(source, language, &tree, detail))
 }
 
-/// The tree of `source`; `before` is that of an earlier text, edited to the places of this one.
+/// The tree of `source`; `before` is that of an earlier text, edited to the places of this one. Gives up once it
+/// `is_late`, which it asks after every hundredth step.
 pub(crate) fn parse(
     source: &[u8],
     language: Language,
     before: Option<&Tree>,
-    limits: &Limits,
+    is_late: &mut dyn FnMut() -> bool,
 ) -> Result<Tree, Unread> {
-    limits.admit(source)?;
-    let time_max = limits.time_max;
     let mut parser = Parser::new();
     parser.set_language(&(language.grammar().language)()).map_err(|_| Unread::Grammar { language })?;
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "how long parsing takes, and no lease: no clock of a test decides it"
-    )]
-    let begun = Instant::now();
-    let mut is_in_time = |_: &ParseState| match time_max {
-        Some(time_max) if begun.elapsed() > time_max => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
-    };
+    let mut is_in_time =
+        |_: &ParseState| if is_late() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
     let options = ParseOptions::new().progress_callback(&mut is_in_time);
     let mut read = |at: usize, _: Point| source.get(at..).unwrap_or_default();
     parser.parse_with_options(&mut read, before, Some(options)).ok_or(Unread::TooSlow)
@@ -282,16 +287,24 @@ pub(crate) fn walk(source: &[u8], language: Language, tree: &Tree, detail: Detai
             let enclosing = parent.and_then(|parent| outline.symbols.get(parent)).map(|symbol| symbol.kind);
             let around = Surroundings { source, enclosing, ancestors: &ancestors };
             without_symbols = without_symbols.filter(|its| *its < depth);
-            let is_looked_at = !is_leaf && without_symbols.is_none() && same != Some(node.id());
-            let found = match if is_looked_at { (grammar.look)(node, &around) } else { Look::Inside } {
+            let look = if is_leaf || without_symbols.is_some() || same == Some(node.id()) {
+                Look::Inside
+            } else if attachment == Attachment::None {
+                (grammar.look)(node, &around)
+            } else {
+                // It is part of the symbol below it.
+                Look::Skip
+            };
+            let found = match look {
                 Look::Symbol(found) => vec![found],
                 Look::Symbols(found) => found,
                 Look::Inside => Vec::new(),
                 Look::Skip => {
-                    if detail == Detail::Full {
+                    // A fault can hide anything.
+                    let is_faulty = has_faults && node.has_error();
+                    is_walked = detail == Detail::Full || is_faulty;
+                    if !is_faulty || attachment != Attachment::None {
                         without_symbols = Some(depth);
-                    } else {
-                        is_walked = has_faults && node.has_error();
                     }
                     Vec::new()
                 }

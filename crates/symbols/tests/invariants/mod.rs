@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muse_symbols::{Detail, Language, Limits, Outline, Part, Touched, outline, touched};
+use muse_symbols::{Detail, Language, Limits, Outline, Part, Symbol, Touched, outline, touched};
 
 /// The innermost symbol that each byte of `text` is in; `None` for the top.
 pub(crate) fn names_by_byte<'a>(outline: &'a Outline, text: &[u8]) -> Vec<Option<&'a str>> {
@@ -45,6 +45,24 @@ pub(crate) fn parts_that_differ(
     parts.filter(|part| old.get(*part) != new.get(*part)).cloned().collect()
 }
 
+/// Checks that symbols begin in order, and that each ends before the next one begins or holds all of it.
+pub(crate) fn nest(outline: &Outline) {
+    for (place, symbol) in outline.symbols.iter().enumerate() {
+        let bytes = &symbol.extent.bytes;
+        let around =
+            |its: &Symbol| its.extent.bytes.start <= bytes.start && bytes.end <= its.extent.bytes.end;
+        let mut before = place.checked_sub(1).map(|before| &outline.symbols[before]);
+        assert!(
+            before.is_none_or(|before| before.extent.bytes.start <= bytes.start),
+            "{before:?} {symbol:?}"
+        );
+        while let Some(its) = before {
+            assert!(its.extent.bytes.end <= bytes.start || around(its), "{its:?} {symbol:?}");
+            before = its.parent.map(|parent| &outline.symbols[parent]);
+        }
+    }
+}
+
 /// Checks what is touched between two texts; what it is, unless the file is touched whole.
 pub(crate) fn hold(old: &[u8], new: &[u8], language: Language) -> Option<BTreeSet<Part>> {
     let limits = Limits::default();
@@ -53,6 +71,8 @@ pub(crate) fn hold(old: &[u8], new: &[u8], language: Language) -> Option<BTreeSe
     let Touched::Parts(parts) = told else { return None };
     let read = |text| outline(text, language, Detail::Spans, &limits).expect("it was read before");
     let (before, after) = (read(old), read(new));
+    nest(&before);
+    nest(&after);
     let texts = [own_texts(&before, old), own_texts(&after, new)];
     if before.faults == after.faults {
         // Each part whose own text differs is touched.
