@@ -61,6 +61,11 @@ impl Language {
         }
     }
 
+    /// Whether a comment's indentation tells which block it is in.
+    pub(crate) const fn ends_blocks_by_indentation(self) -> bool {
+        matches!(self, Language::Python)
+    }
+
     pub(crate) const fn grammar(self) -> &'static Grammar {
         match self {
             Language::Go => &go::GRAMMAR,

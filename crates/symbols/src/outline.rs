@@ -274,7 +274,7 @@ pub(crate) fn walk(source: &[u8], language: Language, tree: &Tree, detail: Detai
         let is_leaf = node.child_count() == 0;
         let depth = ancestors.len();
         while let Some((symbol, _)) = open.pop_if(|(_, its)| *its >= depth) {
-            end.cut(&mut outline.symbols[symbol]);
+            end.cut(&mut outline.symbols[symbol], language);
         }
         if has_faults {
             outline.faults += usize::from(node.is_error() || node.is_missing());
@@ -350,7 +350,7 @@ pub(crate) fn walk(source: &[u8], language: Language, tree: &Tree, detail: Detai
         while !cursor.goto_next_sibling() {
             if !cursor.goto_parent() {
                 for (symbol, _) in open {
-                    end.cut(&mut outline.symbols[symbol]);
+                    end.cut(&mut outline.symbols[symbol], language);
                 }
                 if detail == Detail::Full {
                     hashes::add(&mut outline.symbols, &depths, tree, source, grammar);
@@ -401,11 +401,12 @@ impl<'t> End<'t> {
         }
     }
 
-    /// Leaves the comments that `symbol` ends with to its extent: where blocks end by indentation, grammars count them
-    /// into the last one.
-    fn cut(self, symbol: &mut Symbol) {
+    /// Takes the comments that `symbol` ends with away from it. Where blocks end by indentation, they stay in its extent.
+    /// Elsewhere a grammar has them in a declaration only because nothing marks its end.
+    fn cut(self, symbol: &mut Symbol, language: Language) {
         let Some(last) = self.last.filter(|_| self.is_before_comment) else { return };
-        for span in [Some(&mut symbol.whole), symbol.body.as_mut()].into_iter().flatten() {
+        let extent = (!language.ends_blocks_by_indentation()).then_some(&mut symbol.extent);
+        for span in [extent, Some(&mut symbol.whole), symbol.body.as_mut()].into_iter().flatten() {
             if (span.bytes.start..span.bytes.end).contains(&last.end_byte()) {
                 *span = Span {
                     bytes: span.bytes.start..last.end_byte(),

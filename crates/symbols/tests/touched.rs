@@ -351,3 +351,12 @@ fn empty_lines_are_looked_at_once_however_many_of_them_change() {
     let text = |empty: &str| format!("x = 1\n{}y = 1\n", empty.repeat(100_000));
     assert_eq!(python(&text("\n\n"), &text("\n \n")), "@top");
 }
+
+#[test]
+fn a_comment_at_the_end_belongs_to_no_declaration_that_nothing_ends() {
+    let text = |first: &str| format!("const {first} = 1\n\nconst f = () => {{}}\n\n// The end.\n");
+    let parts = |old: &str, new: &str| invariants::hold(old.as_bytes(), new.as_bytes(), Language::JavaScript);
+    // Whether the grammar has it in the last one depends on what was parsed before.
+    assert_eq!(parts(&text("a"), &text("b")), Some([Part::Top].into()));
+    assert_eq!(parts(&text("a"), &text("a").replace("The end", "That is all")), Some([Part::Top].into()));
+}
