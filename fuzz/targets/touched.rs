@@ -1,5 +1,5 @@
-//! What an edit touches: two texts, any bytes, parted by the first 0xFF. The name of their language may follow behind
-//! another one; without it they are Python.
+//! What an edit touches: any bytes as two texts and the name of a language or a file, parted by 0xFF. Of a name that tells
+//! no language, the length chooses among all that there are; without the third part it is Python.
 
 #![no_main]
 
@@ -10,10 +10,15 @@ use muse_symbols::Language;
 mod invariants;
 
 fuzz_target!(|bytes: &[u8]| {
-    let mut texts = bytes.splitn(3, |byte| *byte == 0xFF);
-    if let (Some(old), Some(new)) = (texts.next(), texts.next()) {
-        let named = texts.next().unwrap_or_default();
-        let language = Language::ALL.iter().find(|language| language.name().as_bytes() == named);
-        invariants::hold(old, new, language.copied().unwrap_or(Language::Python));
+    let mut parts = bytes.splitn(3, |byte| *byte == 0xFF);
+    if let (Some(old), Some(new)) = (parts.next(), parts.next()) {
+        invariants::hold(old, new, parts.next().map_or(Language::Python, language));
     }
 });
+
+fn language(name: &[u8]) -> Language {
+    let is_named = |language: &&Language| language.name().as_bytes() == name;
+    let named = Language::ALL.iter().find(is_named).copied();
+    let told = named.or_else(|| std::str::from_utf8(name).ok().and_then(Language::of_path));
+    told.unwrap_or(Language::ALL[name.len() % Language::ALL.len()])
+}

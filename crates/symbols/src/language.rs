@@ -160,6 +160,16 @@ impl Language {
         }
     }
 
+    /// Whether a comment's indentation tells which block it is in.
+    pub(crate) const fn ends_blocks_by_indentation(self) -> bool {
+        match self {
+            Language::Python => true,
+            #[cfg(feature = "scala")]
+            Language::Scala => true,
+            _ => false,
+        }
+    }
+
     pub(crate) const fn grammar(self) -> &'static Grammar {
         match self {
             #[cfg(feature = "bash")]

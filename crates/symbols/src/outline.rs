@@ -147,8 +147,9 @@ pub enum Detail {
 pub struct Limits {
     /// The longest text, in bytes.
     pub bytes_max: usize,
-    /// The longest time for parsing; `None` for no limit. Grammars have texts that they need very long for: Python's, 0.5 s
-    /// for 5,000 lines of comments that end a block, and four times as long for twice as many.
+    /// The longest time for parsing, all of it where there are two texts; `None` for no limit. What is not parsing takes
+    /// no longer than that. Grammars have texts that they need very long for: Python's, 0.5 s for 5,000 lines of comments
+    /// that end a block, and four times as long for twice as many.
     pub time_max: Option<Duration>,
 }
 
@@ -163,6 +164,17 @@ impl Limits {
             return Err(Unread::TooLarge { bytes: text.len(), bytes_max });
         }
         if text.contains(&0) { Err(Unread::Binary) } else { Ok(()) }
+    }
+
+    /// Whether the time is over, which begins now.
+    pub(crate) fn lateness(&self) -> impl FnMut() -> bool + use<> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "how long parsing takes, and no lease: no clock of a test decides it"
+        )]
+        let begun = Instant::now();
+        let time_max = self.time_max;
+        move || time_max.is_some_and(|time_max| begun.elapsed() > time_max)
     }
 }
 
@@ -208,30 +220,23 @@ pub fn outline(
     detail: Detail,
     limits: &Limits,
 ) -> Result<Outline, Unread> {
-    let tree = parse(source, language, None, limits)?;
+    limits.admit(source)?;
+    let tree = parse(source, language, None, &mut limits.lateness())?;
     Ok(walk(source, language, &tree, detail))
 }
 
-/// The tree of `source`; `before` is that of an earlier text, edited to the places of this one.
+/// The tree of `source`; `before` is that of an earlier text, edited to the places of this one. Gives up once it
+/// `is_late`, which it asks after every hundredth step.
 pub(crate) fn parse(
     source: &[u8],
     language: Language,
     before: Option<&Tree>,
-    limits: &Limits,
+    is_late: &mut dyn FnMut() -> bool,
 ) -> Result<Tree, Unread> {
-    limits.admit(source)?;
-    let time_max = limits.time_max;
     let mut parser = Parser::new();
     parser.set_language(&(language.grammar().language)()).map_err(|_| Unread::Grammar { language })?;
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "how long parsing takes, and no lease: no clock of a test decides it"
-    )]
-    let begun = Instant::now();
-    let mut is_in_time = |_: &ParseState| match time_max {
-        Some(time_max) if begun.elapsed() > time_max => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
-    };
+    let mut is_in_time =
+        |_: &ParseState| if is_late() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
     let options = ParseOptions::new().progress_callback(&mut is_in_time);
     let mut read = |at: usize, _: Point| source.get(at..).unwrap_or_default();
     parser.parse_with_options(&mut read, before, Some(options)).ok_or(Unread::TooSlow)
@@ -246,11 +251,10 @@ const QUALIFIED_BYTES_MAX: usize = 1024;
 
 /// One depth of the tree, among whose nodes the walk is.
 #[derive(Clone, Copy, Default)]
-struct Level {
+struct Level<'t> {
     /// What stands right above the next node and may belong to it.
     above: Option<Above>,
-    /// The last line of the node before.
-    last_row: Option<usize>,
+    before: Option<Node<'t>>,
 }
 
 /// A symbol that the walk is in.
@@ -279,29 +283,50 @@ pub(crate) fn walk(source: &[u8], language: Language, tree: &Tree, detail: Detai
     let mut ancestors: Vec<Node<'_>> = Vec::new();
     let mut end = End::default();
     let mut same = None;
+    // How deep a node is in which there is no symbol, if the walk is in one.
+    let mut without_symbols: Option<usize> = None;
+    let mut attachments = Attachments::new(source, grammar);
+    let has_faults = tree.root_node().has_error();
     let mut cursor = tree.walk();
     loop {
         let node = cursor.node();
+        let is_leaf = node.child_count() == 0;
         let depth = ancestors.len();
         while let Some(Open { symbol, depth: its, column }) = open.pop_if(|its| its.depth >= depth) {
-            end.cut(&mut outline.symbols[symbol..], column);
+            end.cut(&mut outline.symbols[symbol..], column, language);
             if its == depth && (grammar.attachment)(node) == Attachment::End {
                 extend(&mut outline.symbols[symbol..], node);
             }
         }
-        outline.faults += usize::from(node.is_error() || node.is_missing());
+        outline.faults += usize::from(has_faults && (node.is_error() || node.is_missing()));
         let parent = open.last().map(|its| its.symbol);
-        let (mut is_walked, mut above) = (true, None);
+        let (mut is_walked, mut above) = (!is_leaf, None);
+        let mut attachment = Attachment::None;
         if node.is_named() {
+            attachment = attachments.of(node);
+            let is_attached = matches!(attachment, Attachment::Attribute | Attachment::Comment);
             let enclosing = parent.and_then(|parent| outline.symbols.get(parent)).map(|symbol| symbol.kind);
             let around = Surroundings { source, enclosing, ancestors: &ancestors };
-            let look = if same == Some(node.id()) { Look::Inside } else { (grammar.look)(node, &around) };
+            without_symbols = without_symbols.filter(|its| *its < depth);
+            let look = if is_leaf || without_symbols.is_some() || same == Some(node.id()) {
+                Look::Inside
+            } else if is_attached {
+                // It is part of the symbol below it.
+                Look::Skip
+            } else {
+                (grammar.look)(node, &around)
+            };
             let found = match look {
                 Look::Symbol(found) => vec![found],
                 Look::Symbols(found) => found,
                 Look::Inside => Vec::new(),
                 Look::Skip => {
-                    is_walked = detail == Detail::Full || node.has_error();
+                    // A fault can hide anything.
+                    let is_faulty = has_faults && node.has_error();
+                    is_walked = detail == Detail::Full || is_faulty;
+                    if !is_faulty || is_attached {
+                        without_symbols = Some(depth);
+                    }
                     Vec::new()
                 }
             };
@@ -311,13 +336,7 @@ pub(crate) fn walk(source: &[u8], language: Language, tree: &Tree, detail: Detai
             above = levels.last().and_then(|level| level.above);
             let first = outline.symbols.len();
             if open.len() < DEPTH_MAX && !found.is_empty() {
-                let above = above.or_else(|| end.above(node));
-                let new = found
-                    .iter()
-                    .take(NAMES_MAX)
-                    .filter_map(|found| symbol(&outline.symbols, parent, node, found, above));
-                let new: Vec<Symbol> = new.collect();
-                outline.symbols.extend(new);
+                add(&mut outline.symbols, parent, node, &found, above.or_else(|| end.above(node)));
                 depths.resize(outline.symbols.len(), depth);
             }
             // What stands in the declaration of several names stands in the first of them.
@@ -331,27 +350,25 @@ pub(crate) fn walk(source: &[u8], language: Language, tree: &Tree, detail: Detai
                 let from = open.last().map(|its| its.symbol);
                 outline.references.push(Reference { name, qualifier, kind, span: span(node), from });
             }
-            if let Some(level) = levels.last_mut() {
-                level.pass(node, source, grammar);
-            }
-        } else if let Some(level) = levels.last_mut() {
-            level.last_row = Some(last_row(node));
+            // What a comment consists of says nothing.
+            is_walked &= attachment != Attachment::Comment;
         }
-        // What a comment consists of says nothing.
-        is_walked &= attachment(node, source, grammar) != Attachment::Comment;
+        if let Some(level) = levels.last_mut() {
+            level.pass(node, attachment);
+        }
         if is_walked && cursor.goto_first_child() {
             ancestors.push(node);
             // The comments above a block are those above what it begins with.
             let first = cursor.node();
             let is_begin = first.is_named() && first.start_byte() == node.start_byte();
-            levels.push(Level { above: above.filter(|_| is_begin), last_row: None });
+            levels.push(Level { above: above.filter(|_| is_begin), before: None });
             continue;
         }
-        end.pass(node, source, grammar);
+        end.pass(node, attachment);
         while !cursor.goto_next_sibling() {
             if !cursor.goto_parent() {
                 for Open { symbol, column, .. } in open {
-                    end.cut(&mut outline.symbols[symbol..], column);
+                    end.cut(&mut outline.symbols[symbol..], column, language);
                 }
                 if detail == Detail::Full {
                     hashes::add(&mut outline.symbols, &depths, tree, source, grammar);
@@ -364,11 +381,39 @@ pub(crate) fn walk(source: &[u8], language: Language, tree: &Tree, detail: Detai
     }
 }
 
+/// What nodes are to the symbol beside them: most are nothing, and their kind says so.
+struct Attachments<'g> {
+    grammar: &'g Grammar,
+    is_script: bool,
+    /// Of what is no extra of the grammar; `None` where it was not asked yet.
+    by_kind: Vec<Option<Attachment>>,
+}
+
+impl<'g> Attachments<'g> {
+    fn new(source: &[u8], grammar: &'g Grammar) -> Attachments<'g> {
+        Attachments { grammar, is_script: source.starts_with(b"#!"), by_kind: Vec::new() }
+    }
+
+    fn of(&mut self, node: Node<'_>) -> Attachment {
+        // The first line of a script is about all of it.
+        if self.is_script && node.start_byte() == 0 {
+            return Attachment::None;
+        }
+        let kind = usize::from(node.kind_id());
+        if node.is_extra() || node.is_error() {
+            return (self.grammar.attachment)(node);
+        }
+        if self.by_kind.len() <= kind {
+            self.by_kind.resize(kind + 1, None);
+        }
+        *self.by_kind[kind].get_or_insert_with(|| (self.grammar.attachment)(node))
+    }
+}
+
 /// Where the code ends that the walk has been through.
 #[derive(Default)]
-struct End {
-    byte: usize,
-    row: usize,
+struct End<'t> {
+    last: Option<Node<'t>>,
     /// The comments since.
     comments: Vec<Comment>,
 }
@@ -381,28 +426,36 @@ struct Comment {
     last_row: usize,
 }
 
-impl End {
+impl<'t> End<'t> {
     /// Takes note of a node that the walk goes no deeper into.
-    fn pass(&mut self, node: Node<'_>, source: &[u8], grammar: &Grammar) {
-        let (bytes, Point { row, column }) = (node.byte_range(), node.start_position());
-        if attachment(node, source, grammar) == Attachment::Comment {
-            let (start, last_row) = ((bytes.start, row), last_row(node));
-            self.comments.push(Comment { start, column, end: bytes.end, last_row });
-        } else if !bytes.is_empty() {
-            *self = End { byte: bytes.end, row: last_row(node), comments: Vec::new() };
+    fn pass(&mut self, node: Node<'t>, attachment: Attachment) {
+        if attachment == Attachment::Comment {
+            let Point { row, column } = node.start_position();
+            let (start, last_row) = ((node.start_byte(), row), last_row(node));
+            self.comments.push(Comment { start, column, end: node.end_byte(), last_row });
+        } else if node.start_byte() < node.end_byte() {
+            self.last = Some(node);
+            self.comments.clear();
         }
     }
 
+    /// The byte behind the code, and its line.
+    fn place(&self) -> (usize, usize) {
+        self.last.map_or((0, 0), |last| (last.end_byte(), last_row(last)))
+    }
+
     /// Takes what is behind the code that the first of `symbols` ends with from it, and from all that its declaration
-    /// gives a name: where blocks end by indentation, grammars count what comes before the next code into the last one.
-    /// Comments that stand deeper than the declaration, whose `column` this is, are left to the extent.
-    fn cut(&self, symbols: &mut [Symbol], column: usize) {
-        if symbols.first().is_none_or(|first| first.extent.bytes.end <= self.byte) {
+    /// gives a name: grammars count comments before the next code into it where nothing marks its end. Where blocks end
+    /// by indentation, those that stand deeper than the declaration, whose `column` this is, are left to the extent.
+    /// Elsewhere it depends on what was parsed before whether they are in it.
+    fn cut(&self, symbols: &mut [Symbol], column: usize, language: Language) {
+        let without = self.place();
+        if symbols.first().is_none_or(|first| first.extent.bytes.end <= without.0) {
             return;
         }
-        let its = self.comments.iter().take_while(|comment| comment.column > column).last();
-        let with_comments = its.map_or((self.byte, self.row), |comment| (comment.end, comment.last_row));
-        let without = (self.byte, self.row);
+        let is_its = |comment: &&Comment| language.ends_blocks_by_indentation() && comment.column > column;
+        let its = self.comments.iter().take_while(is_its).last();
+        let with_comments = its.map_or(without, |comment| (comment.end, comment.last_row));
         for symbol in declared_together(symbols) {
             let Symbol { extent, whole, body, .. } = symbol;
             let ends = [(Some(extent), with_comments), (Some(whole), without), (body.as_mut(), without)];
@@ -418,10 +471,11 @@ impl End {
     /// The comments right above `node`, where the blocks that ended before it have them.
     fn above(&self, node: Node<'_>) -> Option<Above> {
         let Point { row, column } = node.start_position();
+        let (byte, code_row) = self.place();
         let mut above: Option<Above> = None;
         for comment in self.comments.iter().rev() {
             let next_row = above.map_or(row, |above| above.start.1);
-            let is_apart = comment.start.1 == self.row && self.byte > 0;
+            let is_apart = comment.start.1 == code_row && byte > 0;
             if is_apart || comment.column > column || comment.last_row + 1 < next_row {
                 break;
             }
@@ -432,34 +486,43 @@ impl End {
     }
 }
 
-fn attachment(node: Node<'_>, source: &[u8], grammar: &Grammar) -> Attachment {
-    // The first line of a script is about all of it.
-    let is_shebang = node.start_byte() == 0 && source.starts_with(b"#!");
-    if is_shebang { Attachment::None } else { (grammar.attachment)(node) }
+impl<'t> Level<'t> {
+    /// Takes note of a node that the walk has come to.
+    fn pass(&mut self, node: Node<'t>, attachment: Attachment) {
+        let before = self.before.replace(node);
+        if matches!(attachment, Attachment::None | Attachment::End) {
+            if node.is_named() {
+                self.above = None;
+            }
+            return;
+        }
+        let start = (node.start_byte(), node.start_position().row);
+        // What stands behind something else on its line is about that.
+        let is_behind = before.is_some_and(|before| last_row(before) == start.1);
+        if attachment == Attachment::Comment && self.above.is_none() && is_behind {
+            return;
+        }
+        let above = self.above.filter(|above| start.1 <= above.last_row + 1);
+        let attribute = (attachment == Attachment::Attribute).then_some(start);
+        self.above = Some(Above {
+            start: above.map_or(start, |above| above.start),
+            attribute: above.and_then(|above| above.attribute).or(attribute),
+            last_row: last_row(node),
+        });
+    }
 }
 
-impl Level {
-    /// Takes note of a node that the walk has come to.
-    fn pass(&mut self, node: Node<'_>, source: &[u8], grammar: &Grammar) {
-        let start = (node.start_byte(), node.start_position().row);
-        let attachment = attachment(node, source, grammar);
-        let last_row = last_row(node);
-        self.above = match (attachment, self.above) {
-            (Attachment::None | Attachment::End, _) => None,
-            // What stands behind something else on its line is about that.
-            (Attachment::Comment, None) if self.last_row == Some(start.1) => None,
-            (_, above) => {
-                let above = above.filter(|above| start.1 <= above.last_row + 1);
-                let attribute = (attachment == Attachment::Attribute).then_some(start);
-                Some(Above {
-                    start: above.map_or(start, |above| above.start),
-                    attribute: above.and_then(|above| above.attribute).or(attribute),
-                    last_row,
-                })
-            }
-        };
-        self.last_row = Some(last_row);
-    }
+/// Adds what a declaration gives a name.
+fn add(
+    symbols: &mut Vec<Symbol>,
+    parent: Option<usize>,
+    node: Node<'_>,
+    found: &[Found<'_>],
+    above: Option<Above>,
+) {
+    let new = found.iter().take(NAMES_MAX).filter_map(|found| symbol(symbols, parent, node, found, above));
+    let new: Vec<Symbol> = new.collect();
+    symbols.extend(new);
 }
 
 /// `None` where its name would be too long.

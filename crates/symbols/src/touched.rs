@@ -8,6 +8,7 @@
 mod hunks;
 mod side;
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
@@ -71,8 +72,8 @@ impl fmt::Display for Why {
     }
 }
 
-/// The parts of a file that differ between `old` and `new`; `None` where there is no file. Each of the two may cost
-/// what `limits` allow.
+/// The parts of a file that differ between `old` and `new`; `None` where there is no file. Each of the two may be as long
+/// as `limits` allow; the time is for both.
 ///
 /// Exchanging `old` and `new` changes nothing but [`Why`].
 ///
@@ -99,26 +100,31 @@ pub fn touched(
     let Some(language) = language else { return Touched::Whole(Why::NoLanguage) };
     // One order for both directions: neither a diff nor the recovery from faults is the same the other way round.
     let texts = if old <= new { [old, new] } else { [new, old] };
-    match parts(texts, language, limits) {
+    match parts(texts, language, limits, &mut limits.lateness()) {
         Ok(parts) => Touched::Parts(parts),
         Err(unread) => Touched::Whole(Why::Unread(unread)),
     }
 }
 
-fn parts(texts: [&[u8]; 2], language: Language, limits: &Limits) -> Result<BTreeSet<Part>, Unread> {
-    // Looked at before the lines are compared: a text beyond the limits costs nothing.
+fn parts(
+    texts: [&[u8]; 2],
+    language: Language,
+    limits: &Limits,
+    is_late: &mut dyn FnMut() -> bool,
+) -> Result<BTreeSet<Part>, Unread> {
     for text in texts {
         limits.admit(text)?;
     }
+    // First, because it can be stopped: of a text that takes long nothing else is done.
+    let first = parse(texts[0], language, None, is_late)?;
     let lines = texts.map(Lines::of);
     let hunks = hunks::between(&lines);
-    let first = parse(texts[0], language, None, limits)?;
     let outlines = [
         walk(texts[0], language, &first, Detail::Spans),
-        second_outline(texts[1], language, first, &lines, &hunks, limits)?,
+        second_outline(texts[1], language, first, &lines, &hunks, is_late)?,
     ];
     let comparison = Comparison::new(&texts, &outlines);
-    let mut parts = comparison.parts(&hunks);
+    let mut parts = comparison.parts(&hunks, is_late)?;
     for Outline { symbols, .. } in &outlines {
         add_names_beside(&mut parts, symbols);
     }
@@ -134,22 +140,23 @@ fn second_outline(
     mut first: Tree,
     lines: &[Lines<'_>; 2],
     hunks: &[Hunk],
-    limits: &Limits,
+    is_late: &mut dyn FnMut() -> bool,
 ) -> Result<Outline, Unread> {
-    /// Each edit costs a walk to its place; with this many there is little of the tree left.
+    /// With this many there is little of the tree left, and where the text does not fit the grammar, looking for it takes
+    /// several times as long as a tree without it.
     const EDITS_MAX: usize = 100;
     if hunks.len() <= EDITS_MAX {
         // From the last to the first: none moves the place of another.
         for hunk in hunks.iter().rev() {
             first.edit(&hunk.input_edit(lines));
         }
-        let tree = parse(text, language, Some(&first), limits)?;
+        let tree = parse(text, language, Some(&first), is_late)?;
         // How a fault is recovered from depends on what was reused, and has to depend on the text alone.
         if !tree.root_node().has_error() {
             return Ok(walk(text, language, &tree, Detail::Spans));
         }
     }
-    let tree = parse(text, language, None, limits)?;
+    let tree = parse(text, language, None, is_late)?;
     Ok(walk(text, language, &tree, Detail::Spans))
 }
 
@@ -172,30 +179,40 @@ struct Comparison<'a> {
     sides: [Side<'a>; 2],
     /// Whether a side tells what stands where. At least one does.
     is_trusted: [bool; 2],
+    /// The names on the side that does, where the other one does not.
+    names_known: Names<'a>,
 }
 
 impl<'a> Comparison<'a> {
     fn new(texts: &[&'a [u8]; 2], outlines: &'a [Outline; 2]) -> Comparison<'a> {
         let [one, two] = outlines;
+        let better = match one.faults.cmp(&two.faults) {
+            Ordering::Less => one.symbols.as_slice(),
+            Ordering::Equal => &[],
+            Ordering::Greater => &two.symbols,
+        };
         Comparison {
             sides: [Side::new(texts[0], &one.symbols), Side::new(texts[1], &two.symbols)],
             is_trusted: [one.faults <= two.faults, two.faults <= one.faults],
+            names_known: better.iter().map(|symbol| Some(symbol.qualified.as_str())).collect(),
         }
     }
 
-    fn parts(&self, hunks: &[Hunk]) -> Names<'a> {
+    fn parts(&self, hunks: &[Hunk], is_late: &mut dyn FnMut() -> bool) -> Result<Names<'a>, Unread> {
         let mut names = Names::new();
         let ends = [0, 1].map(|side| self.sides[side].text.len());
         let mut kept_from = [0, 0];
         // The end of the white space that was looked at last: each change in it says the same.
         let mut seen_until = None;
         for (place, hunk) in hunks.iter().enumerate() {
+            if is_late() {
+                return Err(Unread::TooSlow);
+            }
             let next = hunks.get(place + 1).map_or(ends, Hunk::starts);
             let hunk = self.settle(hunk, kept_from, next);
             self.keep(kept_from, hunk.starts(), &mut names);
             if !self.is_blank(&hunk.lines) {
                 self.change(&hunk, &mut names);
-                seen_until = None;
             } else if seen_until.is_none_or(|end| hunk.bytes[0].start > end) {
                 self.change_empty_lines(&hunk, &mut names);
                 seen_until = Some(next_mark(self.sides[0].text, hunk.bytes[0].end).unwrap_or(ends[0]));
@@ -203,7 +220,7 @@ impl<'a> Comparison<'a> {
             kept_from = hunk.ends();
         }
         self.keep(kept_from, ends, &mut names);
-        names
+        Ok(names)
     }
 
     /// What both sides have, from `starts` to `ends`, and have in different symbols.
@@ -230,8 +247,8 @@ impl<'a> Comparison<'a> {
             let other = 1 - at;
             let range = hunk.bytes[at].clone();
             if !self.is_trusted[at] {
-                let known = &self.sides[other];
-                names.extend(side.owners(range).filter(|name| name.is_some_and(|name| !known.has(name))));
+                let known = &self.names_known;
+                names.extend(side.owners(range).filter(|name| name.is_some() && !known.contains(name)));
             } else if is_blank[at] && (is_blank[other] || !self.is_trusted[other]) {
                 names.extend(side.around(&range, &hunk.lines[at]));
             } else {
@@ -280,7 +297,7 @@ impl<'a> Comparison<'a> {
             let up = (by <= up).then(|| hunk.moved_up(by));
             up.into_iter().chain((by <= down).then(|| hunk.moved_down(by)))
         });
-        for place in places.filter(|place| side.is_edge(&place.bytes[at])).take(hunks::PLACES_MAX) {
+        for place in places.filter(|place| side.is_edge(&place.bytes[at])) {
             // Nothing is better than one.
             if fewest <= 1 {
                 break;
@@ -299,5 +316,66 @@ impl<'a> Comparison<'a> {
 
     fn is_blank(&self, ranges: &[Range<usize>; 2]) -> bool {
         self.is_blank_each(ranges) == [true, true]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often it is asked for the time, and what comes of it, if it is late from the `late`-th time on.
+    fn looks(texts: [&[u8]; 2], late: usize) -> (usize, Result<BTreeSet<Part>, Unread>) {
+        let mut looks = 0;
+        let mut is_late = || {
+            looks += 1;
+            looks > late
+        };
+        let parts = parts(texts, Language::Python, &Limits::default(), &mut is_late);
+        (looks, parts)
+    }
+
+    /// How often parsing a text asks for the time.
+    fn looks_of(text: &[u8]) -> usize {
+        let mut looks = 0;
+        let mut is_late = || {
+            looks += 1;
+            false
+        };
+        assert!(parse(text, Language::Python, None, &mut is_late).is_ok());
+        looks
+    }
+
+    #[test]
+    fn all_of_it_stops_once_it_is_late() {
+        let statements = |each: &str, end: &str| format!("{}{end}", each.repeat(200)).into_bytes();
+        for (old, new) in [
+            (statements("x = 1\n", ""), statements("x = 1\n", "y = 1\n")),
+            // Parsed three times: what is made from the other tree has faults, and is made anew.
+            (statements("x = 1\n", ""), statements("x = 1\n", "y = = (\n")),
+            (statements("x = 1\n", ""), statements("y = [1, 2]\n", "")),
+        ] {
+            let (all, parts) = looks([&old, &new], usize::MAX);
+            assert!(parts.is_ok());
+            assert!(all > looks_of(&old), "{all}");
+            for late in 0..all {
+                assert_eq!(looks([&old, &new], late), (late + 1, Err(Unread::TooSlow)));
+            }
+        }
+    }
+
+    #[test]
+    fn comparing_asks_for_the_time_at_each_hunk() {
+        let text = |value: u8| format!("x = {value}\ny = 1\n").repeat(3).into_bytes();
+        let (old, new) = (text(1), text(2));
+        assert_eq!(looks([&old, &new], usize::MAX).0, looks_of(&old) + looks_of(&new) + 3);
+    }
+
+    #[test]
+    fn of_a_tree_with_many_edits_nothing_is_reused() {
+        let text = |value: &str| format!("x = 1\n{value}\n").repeat(200).into_bytes();
+        let (old, new) = (text("y = 1"), text("y = = ("));
+        let (all, parts) = looks([&old, &new], usize::MAX);
+        assert!(parts.is_ok());
+        assert_eq!(all, looks_of(&old) + looks_of(&new) + 200);
     }
 }

@@ -1,4 +1,4 @@
-//! Random edits of real sources: Python's own library, and what else lies in this repository.
+//! Random edits of real sources: Python's own library, the Rust crates of this build, and what lies in this repository.
 //!
 //! The edits of the first test are such that there is only one way to compare the two texts: what is touched has to be
 //! exactly what their places say, which are known and not found by a diff. Those of the second are of any kind: copies,
@@ -51,6 +51,7 @@ struct Source {
 fn sources() -> Vec<Source> {
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("..")];
     folders.extend(python_library());
+    folders.extend(crates());
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
         let Ok(entries) = fs::read_dir(&folder) else { continue };
@@ -66,18 +67,39 @@ fn sources() -> Vec<Source> {
         }
     }
     files.sort();
+    files.dedup();
     let read = |path: PathBuf| {
         let language = Language::of_path(path.to_str()?)?;
         let text = fs::read(path).ok()?;
         ((500..60_000).contains(&text.len())).then_some(Source { text, language })
     };
     let sources: Vec<Source> = files.into_iter().filter_map(read).collect();
-    assert!(sources.len() > 100, "no Python library: only {} sources", sources.len());
+    for language in [Language::Python, Language::Rust] {
+        let count = of(&sources, language).len();
+        assert!(count > 300, "only {count} sources of {}", language.name());
+    }
     sources
 }
 
 /// How often the text of each language is edited.
 const EDITS_OF_EACH: usize = 10;
+
+fn of(sources: &[Source], language: Language) -> Vec<&Source> {
+    sources.iter().filter(|source| source.language == language).collect()
+}
+
+/// The folders of the crates that this one is built from.
+fn crates() -> Vec<PathBuf> {
+    #[expect(clippy::disallowed_methods, reason = "only Cargo knows where they are")]
+    let mut cargo = std::process::Command::new(env!("CARGO"));
+    cargo.args(["metadata", "--format-version=1", "--offline", "--locked", "--manifest-path"]);
+    let output = cargo.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).output().unwrap();
+    let metadata = String::from_utf8(output.stdout).unwrap();
+    // No crate's folder has a quote or a backslash in its name where tests are run.
+    let manifests = metadata.split("\"manifest_path\":\"").skip(1).filter_map(|rest| rest.split('"').next());
+    let folders = manifests.filter_map(|path| Path::new(path).parent()).map(Path::to_owned);
+    folders.filter(|folder| folder.join("src").is_dir()).map(|folder| folder.join("src")).collect()
+}
 
 fn python_library() -> Option<PathBuf> {
     #[expect(clippy::disallowed_methods, reason = "only Python knows where its library is")]
@@ -153,9 +175,37 @@ fn kept(text: &[u8], ranges: &[Range<usize>]) -> Vec<usize> {
     places.filter(|at| !text[*at].is_ascii_whitespace()).collect()
 }
 
+/// A call, as a statement of its own.
+fn call(language: Language, word: &str) -> String {
+    let end = if matches!(language, Language::Python | Language::Go) { "" } else { ";" };
+    format!("{word}(){end}")
+}
+
+/// An assignment.
+fn assignment(language: Language, word: &str) -> String {
+    match language {
+        Language::Python => format!("{word} = {word}"),
+        Language::Go => format!("{word} := {word}"),
+        Language::Java => format!("var {word} = {word};"),
+        _ => format!("let {word} = {word};"),
+    }
+}
+
+/// The lines of a function, or of what comes nearest to one.
+fn function(language: Language, word: &str) -> [String; 3] {
+    let (head, body, end) = match language {
+        Language::Python => (format!("def {word}(x):"), "return x", ""),
+        Language::Rust => (format!("fn {word}(x: u8) -> u8 {{"), "x", "}"),
+        Language::Go => (format!("func {word}(x int) int {{"), "return x", "}"),
+        Language::Java => (format!("int {word}(int x) {{"), "return x;", "}"),
+        _ => (format!("function {word}(x) {{"), "return x;", "}"),
+    };
+    [head, format!("    {body}"), end.to_owned()]
+}
+
 /// Some edits at random lines, each of which can only be where it is: what is put in, and what is taken away, is not
 /// anywhere else in the text, and there is at least one unchanged line between two edits.
-fn unambiguous_edits(source: &[u8], dice: &mut Dice) -> Edited {
+fn unambiguous_edits(Source { text: source, language }: &Source, dice: &mut Dice) -> Edited {
     let lines = lines(source);
     let mut times: HashMap<&[u8], usize> = HashMap::new();
     for line in &lines {
@@ -180,17 +230,19 @@ fn unambiguous_edits(source: &[u8], dice: &mut Dice) -> Edited {
         // A letter in every language here; the only place of it is this.
         let word = format!("µ{}µ", dice.below(1_000_000));
         let is_only = times[line] == 1 && !line.trim_ascii().is_empty() && line.ends_with(b"\n");
+        let space = " ".repeat(indentation);
         match dice.below(6) {
             0 => {
                 let count = 1 + dice.below(3);
-                let new = (0..count).map(|n| format!("{}{word}{n}()\n", " ".repeat(indentation)));
+                let new = (0..count).map(|n| format!("{space}{}\n", call(*language, &format!("{word}{n}"))));
                 edited.replace(source, kept_from, start..start, new.collect::<String>().as_bytes());
                 kept_from = start;
             }
             1 => {
-                let (space, deeper) = (" ".repeat(indentation), " ".repeat(indentation + 4));
-                let new = format!("{space}def {word}(x):\n{deeper}return {word}\n");
-                edited.replace(source, kept_from, start..start, new.as_bytes());
+                // Where a language has no end of a function, the last line is empty.
+                let new =
+                    function(*language, &word).map(|line| format!("{space}{line}\n").replace("  \n", "\n"));
+                edited.replace(source, kept_from, start..start, new.concat().as_bytes());
                 kept_from = start;
             }
             2 if is_only => {
@@ -201,7 +253,7 @@ fn unambiguous_edits(source: &[u8], dice: &mut Dice) -> Edited {
                 (kept_from, at) = (end, at + count);
             }
             3 if is_only => {
-                let new = format!("{}{word} = {word}\n", " ".repeat(indentation));
+                let new = format!("{space}{}\n", assignment(*language, &word));
                 edited.replace(source, kept_from, start..start + line.len(), new.as_bytes());
                 kept_from = start + line.len();
             }
@@ -227,24 +279,42 @@ fn unambiguous_edits(source: &[u8], dice: &mut Dice) -> Edited {
 fn what_random_edits_touch_is_what_their_places_say() {
     let sources = sources();
     let mut dice = Dice(4);
-    let (mut edits, mut texts, mut faulty) = (0, 0, 0);
-    while edits < 500 {
-        let Source { text, language } = dice.of(&sources);
-        let edited = unambiguous_edits(text, &mut dice);
-        let (before, after) = (read(text, *language), read(&edited.text, *language));
-        if before.faults == after.faults {
-            let told = parts(text, &edited.text, *language);
-            let expected = edited.expected(text, &before, &after);
-            assert_eq!(told, expected, "{}", String::from_utf8_lossy(&edited.text));
-            texts += 1;
-            edits += edited.old.len();
-        } else {
-            // What a fault hides is for the recovery to say.
-            invariants::hold(text, &edited.text, *language);
-            faulty += 1;
+    for (language, least) in [
+        (Language::Python, 500),
+        (Language::Rust, 500),
+        (Language::Go, 100),
+        (Language::Java, 100),
+        (Language::JavaScript, 100),
+        (Language::Tsx, 100),
+        (Language::TypeScript, 100),
+    ] {
+        let sources = of(&sources, language);
+        let (mut edits, mut texts, mut parts_told, mut faulty) = (0, 0, 0, 0);
+        while edits < least {
+            let source = dice.of(&sources);
+            let text = &source.text;
+            let edited = unambiguous_edits(source, &mut dice);
+            let (before, after) = (read(text, language), read(&edited.text, language));
+            if before.faults == after.faults {
+                let told = parts(text, &edited.text, language);
+                let expected = edited.expected(text, &before, &after);
+                assert_eq!(told, expected, "{}", String::from_utf8_lossy(&edited.text));
+                texts += 1;
+                edits += edited.old.len();
+                parts_told += told.len();
+            } else {
+                // What a fault hides is for the recovery to say.
+                invariants::hold(text, &edited.text, language);
+                faulty += 1;
+            }
         }
+        println!(
+            "{}, {} sources: {edits} edits in {texts} texts touch {parts_told} parts; {faulty} more texts have more \
+             faults on one side",
+            language.name(),
+            sources.len()
+        );
     }
-    println!("{edits} edits in {texts} texts; {faulty} more texts that have more faults on one side");
 }
 
 /// Some edits of any kind, at random lines.

@@ -1,10 +1,16 @@
 //! What small edits touch: one row an edit.
 
-#![expect(clippy::panic, reason = "what a helper of a test does not expect fails the test")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what a helper of a test does not expect fails the test"
+)]
+
+mod invariants;
 
 use std::time::Duration;
 
-use muse_symbols::{Language, Limits, Touched, Unread, Why, touched};
+use muse_symbols::{Language, Limits, Part, Touched, Unread, Why, touched};
 
 const INVOICE: &str = "\
 import decimal
@@ -89,6 +95,14 @@ fn an_edit_touches_the_innermost_symbol() {
         ("another decorator", "    def show", "    @property\n    def show", "Invoice.show"),
         ("the header of a class", "class Invoice:", "class Invoice(Base):", "Invoice"),
         ("a statement of a class", "rows: list", "rows: tuple", "Invoice"),
+        (
+            "a comment below its last method",
+            "return total\n\n\n",
+            "return total\n    # More.\n\n\n",
+            "Invoice",
+        ),
+        ("one further below", "return total\n\n\n", "return total\n\n\n    # More.\n\n", "Invoice"),
+        ("one at the end of that", "return total\n\n\n", "return total\n        # More.\n\n", "Invoice.show"),
         ("one more of it", "    rows: list\n", "    rows: list\n    paid: bool\n", "Invoice"),
         ("an import", "import decimal", "import decimal\nimport enum", "@top"),
         ("a statement of the module", "VAT = 19", "VAT = 7", "@top"),
@@ -282,6 +296,7 @@ fn odd_texts() {
 fn a_fault_hides_no_symbol_and_touches_none_but_those_at_it() {
     check(&[
         ("in a header", "def rate(self):", "def rate(self:", "Invoice.rate"),
+        ("another one, which hides the method", "def show(self):", "def show self:", "Invoice.show"),
         ("in a body", "rate = VAT", "rate = (VAT", "Invoice.rate"),
         ("in a class", "rows: list", "rows: list[", "Invoice"),
         ("at the top", "VAT = 19", "VAT = (19", "@top"),
@@ -324,4 +339,43 @@ fn a_file_that_cannot_be_looked_into_is_touched_whole() {
     assert_eq!(slow, Touched::Whole(Why::Unread(Unread::TooSlow)));
     // Of what is the same nothing is touched, whatever it is.
     assert_eq!(touched(nul, nul, None, &small), Touched::Parts(std::collections::BTreeSet::new()));
+}
+
+#[test]
+fn what_a_fault_hides_depends_on_the_text_alone_and_not_on_the_other_one() {
+    let java = "        class Local {\n        }\n        new Thread(() -> task.run()).start();\n    }\n";
+    let method = "            int twice(int x) {{ return 2 * x; }\n        }\n";
+    let new = java.replacen("        }\n", method, 1);
+    let new = format!("    int map(int x) {{ return x; }}\n{new}");
+    assert!(invariants::hold(java.as_bytes(), new.as_bytes(), Language::Java).is_some());
+    let loops = "  label: for (const x of rest) {\n    if (x) {\n";
+    let old = format!("function over(a: any) {{\n}}\n{loops}");
+    let stream = "export async function* stream<T>(this: Window, ...rest: T[]) {";
+    let new = format!("function over(a:\" any) {{\n{stream}\n{loops}");
+    assert!(invariants::hold(old.as_bytes(), new.as_bytes(), Language::TypeScript).is_some());
+}
+
+#[test]
+fn what_is_in_a_decorator_belongs_to_what_is_decorated() {
+    let class = |value: &str| {
+        format!("class A {{\n  @f(() => {{ function g() {{ return {value} }} return g }})\n  m() {{}}\n}}\n")
+    };
+    let parts = invariants::hold(class("1").as_bytes(), class("2").as_bytes(), Language::TypeScript);
+    assert_eq!(parts, Some([Part::Symbol("A.m".to_owned())].into()));
+}
+
+#[test]
+fn empty_lines_are_looked_at_once_however_many_of_them_change() {
+    // Looked at anew for each change, they would take minutes.
+    let text = |empty: &str| format!("x = 1\n{}y = 1\n", empty.repeat(100_000));
+    assert_eq!(python(&text("\n\n"), &text("\n \n")), "@top");
+}
+
+#[test]
+fn a_comment_at_the_end_belongs_to_no_declaration_that_nothing_ends() {
+    let text = |first: &str| format!("const {first} = 1\n\nconst f = () => {{}}\n\n// The end.\n");
+    let parts = |old: &str, new: &str| invariants::hold(old.as_bytes(), new.as_bytes(), Language::JavaScript);
+    // Whether the grammar has it in the last one depends on what was parsed before.
+    assert_eq!(parts(&text("a"), &text("b")), Some([Part::Top].into()));
+    assert_eq!(parts(&text("a"), &text("a").replace("The end", "That is all")), Some([Part::Top].into()));
 }

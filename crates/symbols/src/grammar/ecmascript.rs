@@ -21,20 +21,21 @@ pub(crate) const JAVASCRIPT: Grammar =
     Grammar { language: || tree_sitter_javascript::LANGUAGE.into(), look, reference, attachment };
 
 fn look<'t>(node: Node<'t>, around: &Surroundings<'_>) -> Look<'t> {
-    let parent = around.parent().map_or("", |parent| parent.kind());
+    let parent = || around.parent().map_or("", |parent| parent.kind());
     match node.kind() {
-        "import_statement" | "import_alias" | "type_annotation" | "type_arguments" | "type_parameters" => {
+        "import_statement" | "import_alias" | "string" | "type_annotation" | "type_arguments"
+        | "type_parameters" | "union_type" | "object_type" | "generic_type" | "array_type" => {
             return Look::Skip;
         }
         // Each is part of what stands around it, and is told with that.
-        "ambient_declaration" | "lexical_declaration" | "variable_declaration" if is_wrapper(parent) => {
+        "ambient_declaration" | "lexical_declaration" | "variable_declaration" if is_wrapper(parent()) => {
             return Look::Inside;
         }
         "variable_declarator" if around.parent().and_then(only_declarator).is_some() => {
             return Look::Inside;
         }
         // An object's methods are part of the object, a type's of the type.
-        "method_definition" | "method_signature" if !matches!(parent, "class_body" | "interface_body") => {
+        "method_definition" | "method_signature" if !matches!(parent(), "class_body" | "interface_body") => {
             return Look::Inside;
         }
         _ => {}
@@ -90,7 +91,6 @@ fn only_declarator(declaration: Node<'_>) -> Option<Node<'_>> {
 fn found<'t>(definition: Node<'t>, node: Node<'t>, source: &[u8]) -> Option<Found<'t>> {
     let its = definition.kind();
     let field = |field| definition.child_by_field_name(field);
-    let is_exported = node.kind() == "export_statement";
     let (kind, name, body) = match its {
         "function_declaration" | "generator_function_declaration" | "function_signature" => {
             (Kind::Function, property(field("name"), source), field("body"))
@@ -129,7 +129,10 @@ fn found<'t>(definition: Node<'t>, node: Node<'t>, source: &[u8]) -> Option<Foun
             (kind, property(field("name").or_else(|| field("property")), source), body)
         }
         // What a default export has for a name is not known outside of it, and is often left out.
-        _ if is_exported && node.child_by_field_name("value") == Some(definition) => {
+        _ if definition != node
+            && node.kind() == "export_statement"
+            && node.child_by_field_name("value") == Some(definition) =>
+        {
             let (kind, body) = value(definition)?;
             (kind, Some("default".to_owned()), body)
         }

@@ -31,11 +31,12 @@ pub(crate) mod swift;
 /// One language.
 pub(crate) struct Grammar {
     pub(crate) language: fn() -> tree_sitter::Language,
-    /// What a named node is. Called once for each, from the outside in.
+    /// What a named node is. Called once for each that has others below it, from the outside in.
     pub(crate) look: for<'t> fn(Node<'t>, &Surroundings<'_>) -> Look<'t>,
     /// What a named node refers to, if it is a reference.
     pub(crate) reference: fn(Node<'_>, &Surroundings<'_>) -> Option<Referred>,
-    /// What a node is to the symbol that stands right below it, or right before it.
+    /// What a node is to the symbol that stands right below it, or right before it. What is no extra of the grammar tells
+    /// it by its kind alone.
     pub(crate) attachment: fn(Node<'_>) -> Attachment,
 }
 

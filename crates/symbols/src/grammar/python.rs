@@ -15,12 +15,24 @@ fn look<'t>(node: Node<'t>, around: &Surroundings<'_>) -> Look<'t> {
             (definition, Some(definition))
         }
         "function_definition" | "class_definition" => (node, None),
-        // No definition can stand in a simple statement or a signature.
+        // No definition can stand in a simple statement, an expression or a signature.
         "expression_statement"
         | "import_statement"
         | "import_from_statement"
         | "return_statement"
-        | "parameters" => {
+        | "raise_statement"
+        | "assert_statement"
+        | "delete_statement"
+        | "parameters"
+        | "argument_list"
+        | "decorator"
+        | "with_clause"
+        | "call"
+        | "attribute"
+        | "comparison_operator"
+        | "boolean_operator"
+        | "not_operator"
+        | "string" => {
             return Look::Skip;
         }
         _ => return Look::Inside,

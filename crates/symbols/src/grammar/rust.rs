@@ -14,33 +14,49 @@ pub(crate) const GRAMMAR: Grammar =
     Grammar { language: || tree_sitter_rust::LANGUAGE.into(), look, reference, attachment };
 
 fn look<'t>(node: Node<'t>, around: &Surroundings<'_>) -> Look<'t> {
-    let named = node.child_by_field_name("name");
-    let body = node.child_by_field_name("body");
-    let (kind, named, body) = match node.kind() {
+    // A field costs more than the rest: most nodes are asked for none.
+    let field = |name| node.child_by_field_name(name);
+    let (kind, body) = match node.kind() {
         "function_item" | "function_signature_item" => match around.enclosing {
-            Some(Kind::Implementation | Kind::Trait) => (Kind::Method, named, body),
-            _ => (Kind::Function, named, body),
+            Some(Kind::Implementation | Kind::Trait) => (Kind::Method, field("body")),
+            _ => (Kind::Function, field("body")),
         },
-        "impl_item" => (Kind::Implementation, implemented(node), body),
-        "trait_item" => (Kind::Trait, named, body),
-        "mod_item" if body.is_some() => (Kind::Module, named, body),
-        "struct_item" => (Kind::Struct, named, body),
-        "enum_item" => (Kind::Enum, named, body),
-        "union_item" => (Kind::Union, named, body),
-        "type_item" | "associated_type" => (Kind::TypeAlias, named, None),
-        "const_item" => (Kind::Constant, named, node.child_by_field_name("value")),
-        "static_item" => (Kind::Variable, named, node.child_by_field_name("value")),
-        "macro_definition" => (Kind::Macro, named, None),
+        "impl_item" => (Kind::Implementation, field("body")),
+        "trait_item" => (Kind::Trait, field("body")),
+        "mod_item" => match field("body") {
+            Some(body) => (Kind::Module, Some(body)),
+            None => return Look::Inside,
+        },
+        "struct_item" => (Kind::Struct, field("body")),
+        "enum_item" => (Kind::Enum, field("body")),
+        "union_item" => (Kind::Union, field("body")),
+        "type_item" | "associated_type" => (Kind::TypeAlias, None),
+        "const_item" => (Kind::Constant, field("value")),
+        "static_item" => (Kind::Variable, field("value")),
+        "macro_definition" => (Kind::Macro, None),
         "attribute_item"
         | "inner_attribute_item"
         | "macro_invocation"
         | "macro_rule"
         | "token_tree"
-        | "use_declaration" => {
+        | "use_declaration"
+        | "line_comment"
+        | "block_comment"
+        | "visibility_modifier"
+        | "type_parameters"
+        | "type_arguments"
+        | "where_clause"
+        | "trait_bounds"
+        | "parameters"
+        | "reference_type"
+        | "generic_type"
+        | "scoped_type_identifier"
+        | "scoped_identifier" => {
             return Look::Skip;
         }
         _ => return Look::Inside,
     };
+    let named = if kind == Kind::Implementation { implemented(node) } else { field("name") };
     match name(named, around.source).filter(|name| name != "_") {
         Some(name) => Look::Symbol(Found { path: vec![name], kind, body, same: None }),
         None => Look::Inside,

@@ -2,15 +2,16 @@
 
 use std::ops::Range;
 
-use imara_diff::{Algorithm, Diff, InternedInput};
+use imara_diff::{Algorithm, Diff, InternedInput, Token};
 use tree_sitter::{InputEdit, Point};
 
-/// How many places of a hunk are compared. The right one is among the first, or the text repeats itself so often that
-/// none is.
-pub(super) const PLACES_MAX: usize = 64;
-
-/// How far a hunk is moved, in bytes: more than a method that is like the one before it has in common with it.
+/// How far a hunk is moved, in bytes: more than a method that is like the one before it has in common with it. Each place
+/// on the way is compared with all that is between.
 const SLACK_MAX: usize = 4096;
+
+/// How many lines of both texts, from the first that differs to the last, are compared the way that people find plainest.
+/// That takes as long as their square, 10 ms for so many; another one takes 40 ms for ten times as many.
+const LINES_MAX: usize = 4096;
 
 /// A text and where its lines begin.
 pub(super) struct Lines<'a> {
@@ -61,8 +62,17 @@ pub(super) fn between(lines: &[Lines<'_>; 2]) -> Vec<Hunk> {
     let mut input = InternedInput::default();
     input.update_before(lines[0].iter());
     input.update_after(lines[1].iter());
-    let mut diff = Diff::compute(Algorithm::Histogram, &input);
-    diff.postprocess_lines(&input);
+    let alike = |(one, other): &(&Token, &Token)| one == other;
+    let head = input.before.iter().zip(&input.after).take_while(alike).count();
+    let tails = input.before[head..].iter().rev().zip(input.after[head..].iter().rev());
+    let between = input.before.len() + input.after.len() - 2 * (head + tails.take_while(alike).count());
+    let diff = if between <= LINES_MAX {
+        let mut diff = Diff::compute(Algorithm::Histogram, &input);
+        diff.postprocess_lines(&input);
+        diff
+    } else {
+        Diff::compute(Algorithm::Myers, &input)
+    };
     diff.hunks().map(|hunk| Hunk::of(lines, &hunk)).collect()
 }
 
@@ -127,6 +137,70 @@ impl Hunk {
             start_position: start,
             old_end_position: lines[0].point(old.end),
             new_end_position: Point { row: start.row + rows, column },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edit_is_told_in_bytes_and_in_lines() {
+        let point = |row, column| Point { row, column };
+        for (old, new, expected) in [
+            ("a\nbcd\ne\n", "a\nbxyd\ne\n", (3, 4, 5, point(1, 1), point(1, 2), point(1, 3))),
+            ("a\ne\n", "a\nb\ncc\ne\n", (2, 2, 7, point(1, 0), point(1, 0), point(3, 0))),
+            ("a\nb\ncc\ne\n", "a\ne\n", (2, 7, 2, point(1, 0), point(3, 0), point(1, 0))),
+            ("a\nb", "a\nbc\nde", (3, 3, 7, point(1, 1), point(1, 1), point(2, 2))),
+        ] {
+            let lines = [old, new].map(|text| Lines::of(text.as_bytes()));
+            let hunks = between(&lines);
+            let edits: Vec<_> = hunks.iter().map(|hunk| hunk.input_edit(&lines)).collect();
+            let (start_byte, old_end_byte, new_end_byte, start, old_end, new_end) = expected;
+            let edit = InputEdit {
+                start_byte,
+                old_end_byte,
+                new_end_byte,
+                start_position: start,
+                old_end_position: old_end,
+                new_end_position: new_end,
+            };
+            assert_eq!(edits, [edit], "{old:?} {new:?}");
+        }
+    }
+
+    #[test]
+    fn a_hunk_is_not_moved_far() {
+        let text = b"\n".repeat(100_000);
+        assert_eq!(slack(&text, &(50_000..50_001), 0..100_000), (SLACK_MAX, SLACK_MAX));
+        assert_eq!(slack(&text, &(50_000..50_001), 49_990..50_020), (10, 19));
+    }
+
+    #[test]
+    fn many_lines_are_compared_the_cheap_way() {
+        // Two kinds of lines without order: there are many ways to compare them.
+        let mut state = 4_u32;
+        let mut text = |count: usize| {
+            let mut line = || {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                if state >> 31 == 0 { "a\n" } else { "b\n" }
+            };
+            (0..count).map(|_| line()).collect::<String>()
+        };
+        for count in [LINES_MAX / 4, LINES_MAX] {
+            let texts = [text(count), text(count)];
+            let lines = texts.each_ref().map(|text| Lines::of(text.as_bytes()));
+            let mut input = InternedInput::default();
+            input.update_before(lines[0].iter());
+            input.update_after(lines[1].iter());
+            let cheap = Diff::compute(Algorithm::Myers, &input).hunks().count();
+            let mut plain = Diff::compute(Algorithm::Histogram, &input);
+            plain.postprocess_lines(&input);
+            let plain = plain.hunks().count();
+            assert_ne!(plain, cheap);
+            let expected = if count < LINES_MAX / 2 { plain } else { cheap };
+            assert_eq!(between(&lines).len(), expected, "{count} lines");
         }
     }
 }

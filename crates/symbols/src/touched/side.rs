@@ -40,8 +40,6 @@ impl<'a> Side<'a> {
     }
 
     fn begin(&mut self, at: usize, owner: Option<usize>) {
-        // A symbol can begin, by the comment above it, before where another one has ended.
-        let at = self.runs.last().map_or(at, |(last, _)| at.max(*last));
         self.runs.push((at, owner));
     }
 
@@ -98,10 +96,6 @@ impl<'a> Side<'a> {
     /// `None` for the top.
     pub(super) fn name(&self, owner: Option<usize>) -> Option<&'a str> {
         owner.and_then(|owner| self.symbols.get(owner)).map(|symbol| symbol.qualified.as_str())
-    }
-
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.symbols.iter().any(|symbol| symbol.qualified == name)
     }
 
     /// Whether a symbol begins or ends where a range does.

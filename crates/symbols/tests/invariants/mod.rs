@@ -15,6 +15,7 @@ fn with_first_names(outline: &Outline) -> impl Iterator<Item = (&Symbol, &str)> 
 }
 
 /// Adds the other names of declarations whose first one is among `parts`.
+#[allow(dead_code, reason = "not every test that has this module needs it")]
 pub(crate) fn add_names_beside(parts: &mut BTreeSet<Part>, outline: &Outline) {
     for (symbol, first) in with_first_names(outline) {
         if parts.contains(&part(Some(first))) {
@@ -64,6 +65,24 @@ pub(crate) fn parts_that_differ(
     parts.filter(|part| old.get(*part) != new.get(*part)).cloned().collect()
 }
 
+/// Checks that symbols begin in order, and that each ends before the next one begins or holds all of it.
+pub(crate) fn nest(outline: &Outline) {
+    for (place, symbol) in outline.symbols.iter().enumerate() {
+        let bytes = &symbol.extent.bytes;
+        let around =
+            |its: &Symbol| its.extent.bytes.start <= bytes.start && bytes.end <= its.extent.bytes.end;
+        let mut before = place.checked_sub(1).map(|before| &outline.symbols[before]);
+        assert!(
+            before.is_none_or(|before| before.extent.bytes.start <= bytes.start),
+            "{before:?} {symbol:?}"
+        );
+        while let Some(its) = before {
+            assert!(its.extent.bytes.end <= bytes.start || around(its), "{its:?} {symbol:?}");
+            before = its.parent.map(|parent| &outline.symbols[parent]);
+        }
+    }
+}
+
 /// Checks what is touched between two texts; what it is, unless the file is touched whole.
 pub(crate) fn hold(old: &[u8], new: &[u8], language: Language) -> Option<BTreeSet<Part>> {
     let limits = Limits::default();
@@ -72,6 +91,8 @@ pub(crate) fn hold(old: &[u8], new: &[u8], language: Language) -> Option<BTreeSe
     let Touched::Parts(parts) = told else { return None };
     let read = |text| outline(text, language, Detail::Spans, &limits).expect("it was read before");
     let (before, after) = (read(old), read(new));
+    nest(&before);
+    nest(&after);
     let texts = [own_texts(&before, old), own_texts(&after, new)];
     if before.faults == after.faults {
         // Each part whose own text differs is touched.
