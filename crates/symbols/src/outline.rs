@@ -183,7 +183,7 @@ pub enum Unread {
         /// The limit.
         bytes_max: usize,
     },
-    /// Parsing took longer than the limit.
+    /// Parsing took longer than the limit, or would not end.
     #[error("it could not be parsed in time")]
     TooSlow,
     /// There is a NUL byte in it.
@@ -220,6 +220,10 @@ pub(crate) fn parse(
     limits: &Limits,
 ) -> Result<Tree, Unread> {
     limits.admit(source)?;
+    #[cfg(feature = "kotlin")]
+    if language == Language::Kotlin && crate::grammar::kotlin::is_endless(source) {
+        return Err(Unread::TooSlow);
+    }
     let time_max = limits.time_max;
     let mut parser = Parser::new();
     parser.set_language(&(language.grammar().language)()).map_err(|_| Unread::Grammar { language })?;
