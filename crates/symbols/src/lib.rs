@@ -16,9 +16,10 @@
 //! # Names
 //!
 //! A symbol is named as the source names it, below the symbols around it. What has no name, or one that an address cannot
-//! carry (with white space, `:` or `.`), is no symbol, and its text belongs to the symbol around it: initialisers,
-//! anonymous classes, `_`. A block of methods is named as its type (`impl fmt::Display for &m::Invoice<T>` is `Invoice`),
-//! a Go method stands in its receiver's type, and a Java constructor is named as its class.
+//! carry (with white space, `:` or `.`, or `@top`), is no symbol, and its text belongs to the symbol around it:
+//! initialisers, anonymous classes, `_`. A block of methods is named as its type (`impl fmt::Display for &m::Invoice<T>`
+//! is `Invoice`), a Go method and a Kotlin extension stand in their receiver's type, and a Java constructor is named as
+//! its class. Backticks around a name are no part of it.
 //!
 //! # Limitations
 //!

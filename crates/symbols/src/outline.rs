@@ -195,7 +195,7 @@ pub enum Unread {
         /// The limit.
         bytes_max: usize,
     },
-    /// Parsing took longer than the limit.
+    /// Parsing took longer than the limit, or would not end.
     #[error("it could not be parsed in time")]
     TooSlow,
     /// There is a NUL byte in it.
@@ -233,6 +233,10 @@ pub(crate) fn parse(
     before: Option<&Tree>,
     is_late: &mut dyn FnMut() -> bool,
 ) -> Result<Tree, Unread> {
+    #[cfg(feature = "kotlin")]
+    if language == Language::Kotlin && crate::grammar::kotlin::is_endless(source) {
+        return Err(Unread::TooSlow);
+    }
     let mut parser = Parser::new();
     parser.set_language(&(language.grammar().language)()).map_err(|_| Unread::Grammar { language })?;
     let mut is_in_time =

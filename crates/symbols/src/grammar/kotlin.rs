@@ -15,6 +15,12 @@ use crate::outline::{Kind, ReferenceKind};
 pub(crate) const GRAMMAR: Grammar =
     Grammar { language: || tree_sitter_kotlin_ng::LANGUAGE.into(), look, reference, attachment };
 
+/// Whether the grammar may never be done with a text: it looks for white space behind an `@`, and does not see the end of
+/// the text. No limit of time stops it there.
+pub(crate) fn is_endless(source: &[u8]) -> bool {
+    source.iter().rev().take_while(|byte| **byte != b'\n').any(|byte| *byte == b'@')
+}
+
 /// The grammar reads a class with a short body as one with entries.
 const BODIES: [&str; 2] = ["class_body", "enum_class_body"];
 

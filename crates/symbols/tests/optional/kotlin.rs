@@ -1,6 +1,6 @@
 //! Kotlin.
 
-use muse_symbols::{Language, ReferenceKind};
+use muse_symbols::{Detail, Language, Limits, ReferenceKind, Unread, outline};
 
 fn symbols(source: &str) -> String {
     super::symbols(Language::Kotlin, source)
@@ -71,7 +71,7 @@ fn calls_are_told() {
 fn types_annotations_and_references_to_functions_are_uses() {
     let uses = |source| super::references(Language::Kotlin, ReferenceKind::Use, source);
     assert_eq!(uses("fun <T : A> B<C>.f(d: m.n.D, e: (E?) -> F): G where T : H {}"), "A B C m.n|D E F G H");
-    assert_eq!(uses("@A @m.B(1) @get:C class D : E(), F by g"), "A m|B C F");
+    assert_eq!(uses("@A @m.B(1) @get:C class D : E(), F by g\n"), "A m|B C F");
     assert_eq!(
         uses("val a = ::f\nval b = A::g\nval c = m.B::class\nval d = e as C\nval h = i is List<D>"),
         "f A|g m|B C List D"
@@ -84,10 +84,19 @@ fn hashes_tell_signature_and_body_apart() {
         Language::Kotlin,
         "B.f",
         [
-            "@A fun B.f(c: Int): Int { return c }",
-            "/** D */\n@A\nfun B.f( c: Int ) // e\n  : Int { return /* f */ c }",
-            "@A fun B.f(c: Int): Int { return d }",
-            "@A fun B.f(d: Int): Int { return c }",
+            "@A fun B.f(c: Int): Int { return c }\n",
+            "/** D */\n@A\nfun B.f( c: Int ) // e\n  : Int { return /* f */ c }\n",
+            "@A fun B.f(c: Int): Int { return d }\n",
+            "@A fun B.f(d: Int): Int { return c }\n",
         ],
     );
+}
+
+#[test]
+fn a_text_that_the_grammar_is_never_done_with_is_not_read() {
+    for source in ["class A {\n val a = 1\n @Deprec", "val a = 1\n@A(\"b", "val a = 1\r@A"] {
+        let read = outline(source.as_bytes(), Language::Kotlin, Detail::Spans, &Limits::default());
+        assert_eq!(read, Err(Unread::TooSlow), "{source}");
+    }
+    assert_eq!(symbols("@A val a = 1\n@B\nval b = 2"), "Property a, Property b");
 }
