@@ -22,7 +22,11 @@ pub(crate) fn add(symbols: &mut [Symbol], depths: &[usize], tree: &Tree, source:
     let mut cursor = tree.walk();
     loop {
         let node = cursor.node();
-        while open.last().is_some_and(|last| symbols[last.symbol].extent.bytes.end <= node.start_byte()) {
+        let is_comment = (grammar.attachment)(node) == Attachment::Comment;
+        // A comment behind a symbol can stand in its node, which has not ended then.
+        while !is_comment
+            && open.last().is_some_and(|last| symbols[last.symbol].extent.bytes.end <= node.start_byte())
+        {
             close(&mut open, symbols);
         }
         while symbols.get(next).is_some_and(|symbol| symbol.whole.bytes.start <= node.start_byte()) {
@@ -31,7 +35,6 @@ pub(crate) fn add(symbols: &mut [Symbol], depths: &[usize], tree: &Tree, source:
             open.push(Open { symbol: next, depth, content: new(), signature: new(), body: new() });
             next += 1;
         }
-        let is_comment = (grammar.attachment)(node) == Attachment::Comment;
         if !is_comment {
             feed(&mut open, symbols, (node, depth), node.kind().as_bytes());
             if node.child_count() == 0 {

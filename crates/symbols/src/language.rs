@@ -1,17 +1,28 @@
+#[cfg(feature = "bash")]
+use crate::grammar::bash;
 #[cfg(any(feature = "c", feature = "cpp"))]
 use crate::grammar::c_family;
 #[cfg(feature = "csharp")]
 use crate::grammar::csharp;
+#[cfg(feature = "kotlin")]
+use crate::grammar::kotlin;
 #[cfg(feature = "php")]
 use crate::grammar::php;
 #[cfg(feature = "ruby")]
 use crate::grammar::ruby;
+#[cfg(feature = "scala")]
+use crate::grammar::scala;
+#[cfg(feature = "swift")]
+use crate::grammar::swift;
 use crate::grammar::{Grammar, ecmascript, go, java, python, rust};
 
 /// A language whose symbols are known. Some are only in builds with their feature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Language {
+    /// Bash and other shells that read alike, `.sh` and `.bash`.
+    #[cfg(feature = "bash")]
+    Bash,
     /// C, `.c` and `.h`.
     #[cfg(feature = "c")]
     C,
@@ -27,6 +38,9 @@ pub enum Language {
     Java,
     /// JavaScript with JSX, `.js`, `.mjs`, `.cjs` and `.jsx`.
     JavaScript,
+    /// Kotlin, `.kt` and `.kts`.
+    #[cfg(feature = "kotlin")]
+    Kotlin,
     /// PHP, `.php` and `.phtml`.
     #[cfg(feature = "php")]
     Php,
@@ -37,6 +51,12 @@ pub enum Language {
     Ruby,
     /// Rust, `.rs`.
     Rust,
+    /// Scala 2 and 3, `.scala`, `.sc` and `.sbt`.
+    #[cfg(feature = "scala")]
+    Scala,
+    /// Swift, `.swift`.
+    #[cfg(feature = "swift")]
+    Swift,
     /// TypeScript with JSX, `.tsx`.
     Tsx,
     /// TypeScript, `.ts`, `.mts` and `.cts`.
@@ -46,6 +66,8 @@ pub enum Language {
 impl Language {
     /// All that this build knows.
     pub const ALL: &'static [Language] = &[
+        #[cfg(feature = "bash")]
+        Language::Bash,
         #[cfg(feature = "c")]
         Language::C,
         #[cfg(feature = "cpp")]
@@ -55,12 +77,18 @@ impl Language {
         Language::Go,
         Language::Java,
         Language::JavaScript,
+        #[cfg(feature = "kotlin")]
+        Language::Kotlin,
         #[cfg(feature = "php")]
         Language::Php,
         Language::Python,
         #[cfg(feature = "ruby")]
         Language::Ruby,
         Language::Rust,
+        #[cfg(feature = "scala")]
+        Language::Scala,
+        #[cfg(feature = "swift")]
+        Language::Swift,
         Language::Tsx,
         Language::TypeScript,
     ];
@@ -70,6 +98,8 @@ impl Language {
         let name = path.rsplit('/').next()?;
         let (_, ending) = name.rsplit_once('.')?;
         match ending {
+            #[cfg(feature = "bash")]
+            "bash" | "sh" => Some(Language::Bash),
             #[cfg(feature = "c")]
             "c" | "h" => Some(Language::C),
             #[cfg(feature = "cpp")]
@@ -81,12 +111,18 @@ impl Language {
             "go" => Some(Language::Go),
             "java" => Some(Language::Java),
             "js" | "mjs" | "cjs" | "jsx" => Some(Language::JavaScript),
+            #[cfg(feature = "kotlin")]
+            "kt" | "kts" => Some(Language::Kotlin),
             #[cfg(feature = "php")]
             "php" | "phtml" => Some(Language::Php),
             "py" | "pyi" | "pyw" => Some(Language::Python),
             #[cfg(feature = "ruby")]
             "rb" | "rake" | "gemspec" | "ru" => Some(Language::Ruby),
             "rs" => Some(Language::Rust),
+            #[cfg(feature = "scala")]
+            "scala" | "sc" | "sbt" => Some(Language::Scala),
+            #[cfg(feature = "swift")]
+            "swift" => Some(Language::Swift),
             "tsx" => Some(Language::Tsx),
             "ts" | "mts" | "cts" => Some(Language::TypeScript),
             _ => None,
@@ -96,6 +132,8 @@ impl Language {
     /// The language's usual name.
     pub const fn name(self) -> &'static str {
         match self {
+            #[cfg(feature = "bash")]
+            Language::Bash => "Bash",
             #[cfg(feature = "c")]
             Language::C => "C",
             #[cfg(feature = "cpp")]
@@ -105,12 +143,18 @@ impl Language {
             Language::Go => "Go",
             Language::Java => "Java",
             Language::JavaScript => "JavaScript",
+            #[cfg(feature = "kotlin")]
+            Language::Kotlin => "Kotlin",
             #[cfg(feature = "php")]
             Language::Php => "PHP",
             Language::Python => "Python",
             #[cfg(feature = "ruby")]
             Language::Ruby => "Ruby",
             Language::Rust => "Rust",
+            #[cfg(feature = "scala")]
+            Language::Scala => "Scala",
+            #[cfg(feature = "swift")]
+            Language::Swift => "Swift",
             Language::Tsx => "TSX",
             Language::TypeScript => "TypeScript",
         }
@@ -118,6 +162,8 @@ impl Language {
 
     pub(crate) const fn grammar(self) -> &'static Grammar {
         match self {
+            #[cfg(feature = "bash")]
+            Language::Bash => &bash::GRAMMAR,
             #[cfg(feature = "c")]
             Language::C => &c_family::C,
             #[cfg(feature = "cpp")]
@@ -127,12 +173,18 @@ impl Language {
             Language::Go => &go::GRAMMAR,
             Language::Java => &java::GRAMMAR,
             Language::JavaScript => &ecmascript::JAVASCRIPT,
+            #[cfg(feature = "kotlin")]
+            Language::Kotlin => &kotlin::GRAMMAR,
             #[cfg(feature = "php")]
             Language::Php => &php::GRAMMAR,
             Language::Python => &python::GRAMMAR,
             #[cfg(feature = "ruby")]
             Language::Ruby => &ruby::GRAMMAR,
             Language::Rust => &rust::GRAMMAR,
+            #[cfg(feature = "scala")]
+            Language::Scala => &scala::GRAMMAR,
+            #[cfg(feature = "swift")]
+            Language::Swift => &swift::GRAMMAR,
             Language::Tsx => &ecmascript::TSX,
             Language::TypeScript => &ecmascript::TYPESCRIPT,
         }

@@ -75,6 +75,8 @@ pub enum Kind {
     Macro,
     Method,
     Module,
+    /// A class that there is one value of (`object`).
+    Object,
     /// What is read like a variable, and has code for it.
     Property,
     Record,
@@ -251,6 +253,14 @@ struct Level {
     last_row: Option<usize>,
 }
 
+/// A symbol that the walk is in.
+struct Open {
+    symbol: usize,
+    depth: usize,
+    /// How far from the beginning of its line the declaration begins.
+    column: usize,
+}
+
 #[derive(Clone, Copy)]
 struct Above {
     start: (usize, usize),
@@ -262,7 +272,7 @@ struct Above {
 pub(crate) fn walk(source: &[u8], language: Language, tree: &Tree, detail: Detail) -> Outline {
     let grammar = language.grammar();
     let mut outline = Outline { language, symbols: Vec::new(), references: Vec::new(), faults: 0 };
-    let mut open: Vec<(usize, usize)> = Vec::new();
+    let mut open: Vec<Open> = Vec::new();
     // How deep in the tree each symbol is.
     let mut depths = Vec::new();
     let mut levels = vec![Level::default()];
@@ -273,14 +283,14 @@ pub(crate) fn walk(source: &[u8], language: Language, tree: &Tree, detail: Detai
     loop {
         let node = cursor.node();
         let depth = ancestors.len();
-        while let Some((symbol, its)) = open.pop_if(|(_, its)| *its >= depth) {
-            end.cut(&mut outline.symbols[symbol]);
+        while let Some(Open { symbol, depth: its, column }) = open.pop_if(|its| its.depth >= depth) {
+            end.cut(&mut outline.symbols[symbol..], column);
             if its == depth && (grammar.attachment)(node) == Attachment::End {
                 extend(&mut outline.symbols[symbol..], node);
             }
         }
         outline.faults += usize::from(node.is_error() || node.is_missing());
-        let parent = open.last().map(|(symbol, _)| *symbol);
+        let parent = open.last().map(|its| its.symbol);
         let (mut is_walked, mut above) = (true, None);
         if node.is_named() {
             let enclosing = parent.and_then(|parent| outline.symbols.get(parent)).map(|symbol| symbol.kind);
@@ -300,7 +310,8 @@ pub(crate) fn walk(source: &[u8], language: Language, tree: &Tree, detail: Detai
             }
             above = levels.last().and_then(|level| level.above);
             let first = outline.symbols.len();
-            if open.len() < DEPTH_MAX {
+            if open.len() < DEPTH_MAX && !found.is_empty() {
+                let above = above.or_else(|| end.above(node));
                 let new = found
                     .iter()
                     .take(NAMES_MAX)
@@ -311,21 +322,23 @@ pub(crate) fn walk(source: &[u8], language: Language, tree: &Tree, detail: Detai
             }
             // What stands in the declaration of several names stands in the first of them.
             if outline.symbols.len() > first {
-                open.push((first, depth));
+                open.push(Open { symbol: first, depth, column: node.start_position().column });
                 above = None;
             }
             if detail == Detail::Full
                 && let Some(Referred { name, qualifier, kind }) = (grammar.reference)(node, &around)
             {
-                let from = open.last().map(|(symbol, _)| *symbol);
+                let from = open.last().map(|its| its.symbol);
                 outline.references.push(Reference { name, qualifier, kind, span: span(node), from });
             }
             if let Some(level) = levels.last_mut() {
-                level.pass(node, grammar);
+                level.pass(node, source, grammar);
             }
         } else if let Some(level) = levels.last_mut() {
             level.last_row = Some(last_row(node));
         }
+        // What a comment consists of says nothing.
+        is_walked &= attachment(node, source, grammar) != Attachment::Comment;
         if is_walked && cursor.goto_first_child() {
             ancestors.push(node);
             // The comments above a block are those above what it begins with.
@@ -334,11 +347,11 @@ pub(crate) fn walk(source: &[u8], language: Language, tree: &Tree, detail: Detai
             levels.push(Level { above: above.filter(|_| is_begin), last_row: None });
             continue;
         }
-        end.pass(node, grammar);
+        end.pass(node, source, grammar);
         while !cursor.goto_next_sibling() {
             if !cursor.goto_parent() {
-                for (symbol, _) in open {
-                    end.cut(&mut outline.symbols[symbol]);
+                for Open { symbol, column, .. } in open {
+                    end.cut(&mut outline.symbols[symbol..], column);
                 }
                 if detail == Detail::Full {
                     hashes::add(&mut outline.symbols, &depths, tree, source, grammar);
@@ -352,44 +365,84 @@ pub(crate) fn walk(source: &[u8], language: Language, tree: &Tree, detail: Detai
 }
 
 /// Where the code ends that the walk has been through.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 struct End {
     byte: usize,
     row: usize,
-    /// Whether there were only comments since.
-    is_before_comment: bool,
+    /// The comments since.
+    comments: Vec<Comment>,
+}
+
+#[derive(Clone, Copy)]
+struct Comment {
+    start: (usize, usize),
+    column: usize,
+    end: usize,
+    last_row: usize,
 }
 
 impl End {
     /// Takes note of a node that the walk goes no deeper into.
-    fn pass(&mut self, node: Node<'_>, grammar: &Grammar) {
-        if (grammar.attachment)(node) == Attachment::Comment {
-            self.is_before_comment = true;
-        } else if node.start_byte() < node.end_byte() {
-            *self = End { byte: node.end_byte(), row: last_row(node), is_before_comment: false };
+    fn pass(&mut self, node: Node<'_>, source: &[u8], grammar: &Grammar) {
+        let (bytes, Point { row, column }) = (node.byte_range(), node.start_position());
+        if attachment(node, source, grammar) == Attachment::Comment {
+            let (start, last_row) = ((bytes.start, row), last_row(node));
+            self.comments.push(Comment { start, column, end: bytes.end, last_row });
+        } else if !bytes.is_empty() {
+            *self = End { byte: bytes.end, row: last_row(node), comments: Vec::new() };
         }
     }
 
-    /// Leaves the comments that `symbol` ends with to its extent: where blocks end by indentation, grammars count them
-    /// into the last one.
-    fn cut(self, symbol: &mut Symbol) {
-        if !self.is_before_comment {
+    /// Takes what is behind the code that the first of `symbols` ends with from it, and from all that its declaration
+    /// gives a name: where blocks end by indentation, grammars count what comes before the next code into the last one.
+    /// Comments that stand deeper than the declaration, whose `column` this is, are left to the extent.
+    fn cut(&self, symbols: &mut [Symbol], column: usize) {
+        if symbols.first().is_none_or(|first| first.extent.bytes.end <= self.byte) {
             return;
         }
-        for span in [Some(&mut symbol.whole), symbol.body.as_mut()].into_iter().flatten() {
-            if (span.bytes.start..span.bytes.end).contains(&self.byte) {
-                *span =
-                    Span { bytes: span.bytes.start..self.byte, lines: *span.lines.start()..=self.row + 1 };
+        let its = self.comments.iter().take_while(|comment| comment.column > column).last();
+        let with_comments = its.map_or((self.byte, self.row), |comment| (comment.end, comment.last_row));
+        let without = (self.byte, self.row);
+        for symbol in declared_together(symbols) {
+            let Symbol { extent, whole, body, .. } = symbol;
+            let ends = [(Some(extent), with_comments), (Some(whole), without), (body.as_mut(), without)];
+            for (span, (byte, row)) in ends {
+                if let Some(span) = span.filter(|span| (span.bytes.start + 1..span.bytes.end).contains(&byte))
+                {
+                    *span = Span { bytes: span.bytes.start..byte, lines: *span.lines.start()..=row + 1 };
+                }
             }
         }
     }
+
+    /// The comments right above `node`, where the blocks that ended before it have them.
+    fn above(&self, node: Node<'_>) -> Option<Above> {
+        let Point { row, column } = node.start_position();
+        let mut above: Option<Above> = None;
+        for comment in self.comments.iter().rev() {
+            let next_row = above.map_or(row, |above| above.start.1);
+            let is_apart = comment.start.1 == self.row && self.byte > 0;
+            if is_apart || comment.column > column || comment.last_row + 1 < next_row {
+                break;
+            }
+            let last_row = above.map_or(comment.last_row, |above| above.last_row);
+            above = Some(Above { start: comment.start, attribute: None, last_row });
+        }
+        above
+    }
+}
+
+fn attachment(node: Node<'_>, source: &[u8], grammar: &Grammar) -> Attachment {
+    // The first line of a script is about all of it.
+    let is_shebang = node.start_byte() == 0 && source.starts_with(b"#!");
+    if is_shebang { Attachment::None } else { (grammar.attachment)(node) }
 }
 
 impl Level {
     /// Takes note of a node that the walk has come to.
-    fn pass(&mut self, node: Node<'_>, grammar: &Grammar) {
+    fn pass(&mut self, node: Node<'_>, source: &[u8], grammar: &Grammar) {
         let start = (node.start_byte(), node.start_position().row);
-        let attachment = (grammar.attachment)(node);
+        let attachment = attachment(node, source, grammar);
         let last_row = last_row(node);
         self.above = match (attachment, self.above) {
             (Attachment::None | Attachment::End, _) => None,
@@ -448,13 +501,20 @@ fn symbol(
 
 /// Has the first of `symbols`, and all that its declaration gives a name, end where `node` does.
 fn extend(symbols: &mut [Symbol], node: Node<'_>) {
-    let Some(first) = symbols.first().cloned() else { return };
-    for symbol in symbols.iter_mut().take_while(|symbol| first.is_declared_with(symbol)) {
+    for symbol in declared_together(symbols) {
         for span in [&mut symbol.extent, &mut symbol.whole] {
             let lines = *span.lines.start()..=last_row(node) + 1;
             *span = Span { bytes: span.bytes.start..node.end_byte(), lines };
         }
     }
+}
+
+/// The first of `symbols`, and the others that its declaration gives a name.
+fn declared_together(symbols: &mut [Symbol]) -> impl Iterator<Item = &mut Symbol> {
+    let first = symbols.first().cloned();
+    symbols
+        .iter_mut()
+        .take_while(move |symbol| first.as_ref().is_some_and(|first| first.is_declared_with(symbol)))
 }
 
 fn span(node: Node<'_>) -> Span {

@@ -13,11 +13,15 @@ const SYMBOLS_MIN: usize = 40;
 
 /// The names of the lists whose language not every build knows, and whether this one does.
 const OPTIONAL: &[(&str, bool)] = &[
+    ("bash", cfg!(feature = "bash")),
     ("c", cfg!(feature = "c")),
     ("cpp", cfg!(feature = "cpp")),
     ("csharp", cfg!(feature = "csharp")),
+    ("kotlin", cfg!(feature = "kotlin")),
     ("php", cfg!(feature = "php")),
     ("ruby", cfg!(feature = "ruby")),
+    ("scala", cfg!(feature = "scala")),
+    ("swift", cfg!(feature = "swift")),
 ];
 
 #[test]

@@ -27,6 +27,10 @@ fn a_file_is_of_the_language_that_its_name_says() {
         ("src/lib.rs", Some(Language::Rust)),
         ("a.b/c.d.go", Some(Language::Go)),
         ("Main.java", Some(Language::Java)),
+        #[cfg(feature = "bash")]
+        ("a/b.sh", Some(Language::Bash)),
+        #[cfg(not(feature = "bash"))]
+        ("a/b.sh", None),
         #[cfg(feature = "c")]
         ("a/b.h", Some(Language::C)),
         #[cfg(not(feature = "c"))]
@@ -35,6 +39,18 @@ fn a_file_is_of_the_language_that_its_name_says() {
         ("a/b.hpp", Some(Language::Cpp)),
         #[cfg(not(feature = "cpp"))]
         ("a/b.hpp", None),
+        #[cfg(feature = "kotlin")]
+        ("build.gradle.kts", Some(Language::Kotlin)),
+        #[cfg(not(feature = "kotlin"))]
+        ("build.gradle.kts", None),
+        #[cfg(feature = "scala")]
+        ("build.sbt", Some(Language::Scala)),
+        #[cfg(not(feature = "scala"))]
+        ("build.sbt", None),
+        #[cfg(feature = "swift")]
+        ("Package.swift", Some(Language::Swift)),
+        #[cfg(not(feature = "swift"))]
+        ("Package.swift", None),
         #[cfg(feature = "csharp")]
         ("A.cs", Some(Language::CSharp)),
         #[cfg(not(feature = "csharp"))]
@@ -70,6 +86,12 @@ fn an_attribute_behind_something_else_on_its_line_is_of_what_follows() {
     let outline = read(Language::Rust, source, Detail::Spans);
     let told: Vec<&str> = outline.symbols.iter().map(|symbol| &source[symbol.whole.bytes.clone()]).collect();
     assert_eq!(told, ["fn a() {}", "#[test] fn b() {}"]);
+}
+
+#[test]
+fn a_comment_beside_what_opens_a_block_is_not_about_its_first_symbol() {
+    let outline = read(Language::Rust, "mod m { // m's\n            fn f() {}\n}\n", Detail::Spans);
+    assert_eq!(outline.symbols[1].extent.lines, 2..=2);
 }
 
 #[test]
@@ -201,6 +223,14 @@ fn a_fault_hides_nothing_that_stands_apart_from_it() {
         (Language::C, "int f(int a) { a = ; }\n\nint g(void) { }\n", "g"),
         #[cfg(feature = "cpp")]
         (Language::Cpp, "struct A { void f( { }\n\n void g() {} };\n", "A.g"),
+        #[cfg(feature = "bash")]
+        (Language::Bash, "f() { if; }\n\ng() { :; }\n", "g"),
+        #[cfg(feature = "kotlin")]
+        (Language::Kotlin, "fun f() { a b c d; }\n\nfun g() {}\n", "g"),
+        #[cfg(feature = "scala")]
+        (Language::Scala, "class A {\n  def f( = 1\n\n  def g = 2\n}\n", "A.g"),
+        #[cfg(feature = "swift")]
+        (Language::Swift, "func f( { }\n\nfunc g() {}\n", "g"),
         #[cfg(feature = "csharp")]
         (Language::CSharp, "class A { void F( { }\n\n void G() {} }\n", "A.G"),
         #[cfg(feature = "php")]
@@ -252,6 +282,14 @@ fn a_megabyte_of_nesting_fits_a_small_stack() {
         (Language::Ruby, deep("", "class A;", "end;", "")),
         #[cfg(feature = "cpp")]
         (Language::Cpp, deep("int b; int ", "a::", "", "c() {}")),
+        #[cfg(feature = "bash")]
+        (Language::Bash, deep("", "f() { ", ":; }; ", "")),
+        #[cfg(feature = "kotlin")]
+        (Language::Kotlin, deep("", "class A{", "}\n", "")),
+        #[cfg(feature = "scala")]
+        (Language::Scala, deep("", "class A{", "}", "")),
+        #[cfg(feature = "swift")]
+        (Language::Swift, deep("", "class A{", "}\n", "")),
     ];
     let check = move || {
         for (language, source) in texts {

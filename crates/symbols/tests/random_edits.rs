@@ -301,8 +301,13 @@ fn edits_in_each_language_keep_the_invariants() {
     for path in paths {
         let Some(language) = Language::of_path(path.to_str().unwrap()) else { continue };
         let text = fs::read(path).unwrap();
-        for _ in 0..EDITS_OF_EACH {
-            invariants::hold(&text, &any_edits(&text, &mut dice), language);
+        let crlf = String::from_utf8(text.clone()).unwrap().replace('\n', "\r\n").into_bytes();
+        for text in [&text, &crlf] {
+            for _ in 0..EDITS_OF_EACH / 2 {
+                invariants::hold(text, &any_edits(text, &mut dice), language);
+            }
+            // As it is while it is being written.
+            invariants::hold(text, &text[..dice.below(text.len())], language);
         }
         languages.insert(language);
     }

@@ -1,9 +1,13 @@
 //! What the languages differ in: which nodes of their trees are symbols, references, comments.
 
+use std::ops::Range;
+
 use tree_sitter::Node;
 
 use crate::outline::{Kind, ReferenceKind};
 
+#[cfg(feature = "bash")]
+pub(crate) mod bash;
 #[cfg(any(feature = "c", feature = "cpp"))]
 pub(crate) mod c_family;
 #[cfg(feature = "csharp")]
@@ -11,12 +15,18 @@ pub(crate) mod csharp;
 pub(crate) mod ecmascript;
 pub(crate) mod go;
 pub(crate) mod java;
+#[cfg(feature = "kotlin")]
+pub(crate) mod kotlin;
 #[cfg(feature = "php")]
 pub(crate) mod php;
 pub(crate) mod python;
 #[cfg(feature = "ruby")]
 pub(crate) mod ruby;
 pub(crate) mod rust;
+#[cfg(feature = "scala")]
+pub(crate) mod scala;
+#[cfg(feature = "swift")]
+pub(crate) mod swift;
 
 /// One language.
 pub(crate) struct Grammar {
@@ -84,11 +94,29 @@ pub(crate) struct Referred {
     pub(crate) kind: ReferenceKind,
 }
 
+/// What an address calls that which is in no symbol.
+const TOP: &str = "@top";
+
 /// The text of a node; `None` where it is not UTF-8, or cannot be a name in an address.
 pub(crate) fn name(node: Option<Node<'_>>, source: &[u8]) -> Option<String> {
     let text = node?.utf8_text(source).ok()?;
     let fits = |c: char| !matches!(c, '.' | ':') && !c.is_whitespace() && !c.is_control();
-    (!text.is_empty() && text.chars().all(fits)).then(|| text.to_owned())
+    (!text.is_empty() && text != TOP && text.chars().all(fits)).then(|| text.to_owned())
+}
+
+/// A name without the backticks that it can stand in.
+#[cfg(any(feature = "kotlin", feature = "scala", feature = "swift"))]
+pub(crate) fn unquoted(node: Option<Node<'_>>, source: &[u8]) -> Option<String> {
+    let name = name(node, source)?;
+    let plain = name.trim_matches('`');
+    (!plain.is_empty()).then(|| plain.to_owned())
+}
+
+/// The first child of one of these kinds.
+#[cfg(any(feature = "kotlin", feature = "scala", feature = "swift"))]
+pub(crate) fn child<'t>(node: Node<'t>, kinds: &[&str]) -> Option<Node<'t>> {
+    let mut cursor = node.walk();
+    node.children(&mut cursor).find(|child| kinds.contains(&child.kind()))
 }
 
 /// The longest qualifier, in bytes. Of a chain of calls each one's qualifier has all those before it.
@@ -96,6 +124,38 @@ const QUALIFIER_BYTES_MAX: usize = 256;
 
 /// What stands before a name, as it is written; `None` where that is long.
 pub(crate) fn qualifier(node: Option<Node<'_>>, source: &[u8]) -> Option<String> {
-    let text = source.get(node?.byte_range()).filter(|text| text.len() <= QUALIFIER_BYTES_MAX)?;
+    qualifier_in(node?.byte_range(), source)
+}
+
+fn qualifier_in(bytes: Range<usize>, source: &[u8]) -> Option<String> {
+    let text = source.get(bytes).filter(|text| text.len() <= QUALIFIER_BYTES_MAX)?;
     Some(String::from_utf8_lossy(text).into_owned())
+}
+
+/// A reference to what `named` names.
+#[cfg(any(feature = "kotlin", feature = "scala", feature = "swift"))]
+pub(crate) fn referred(
+    named: Node<'_>,
+    before: Option<Node<'_>>,
+    kind: ReferenceKind,
+    source: &[u8],
+) -> Option<Referred> {
+    Some(Referred { name: name(Some(named), source)?, qualifier: qualifier(before, source), kind })
+}
+
+/// A reference to what the last one of the names in `node` names; names are its children of the kind `part`.
+#[cfg(any(feature = "kotlin", feature = "swift"))]
+pub(crate) fn referred_by_path(
+    node: Node<'_>,
+    part: &str,
+    kind: ReferenceKind,
+    source: &[u8],
+) -> Option<Referred> {
+    let mut cursor = node.walk();
+    let mut parts = node.named_children(&mut cursor).filter(|its| its.kind() == part);
+    let first = parts.next()?;
+    let last = parts.last();
+    let dot = last.and_then(|last| last.prev_sibling());
+    let before = dot.and_then(|dot| qualifier_in(first.start_byte()..dot.start_byte(), source));
+    Some(Referred { name: name(Some(last.unwrap_or(first)), source)?, qualifier: before, kind })
 }

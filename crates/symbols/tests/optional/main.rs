@@ -1,18 +1,36 @@
 //! What is particular to the languages that are behind features: one module for each that this build knows.
 
-#![cfg(any(feature = "c", feature = "cpp", feature = "csharp", feature = "php", feature = "ruby"))]
+#![cfg(any(
+    feature = "bash",
+    feature = "c",
+    feature = "cpp",
+    feature = "csharp",
+    feature = "kotlin",
+    feature = "php",
+    feature = "ruby",
+    feature = "scala",
+    feature = "swift"
+))]
 #![expect(clippy::unwrap_used, reason = "what a helper of a test does not expect fails the test")]
 
+#[cfg(feature = "bash")]
+mod bash;
 #[cfg(feature = "c")]
 mod c;
 #[cfg(feature = "cpp")]
 mod cpp;
 #[cfg(feature = "csharp")]
 mod csharp;
+#[cfg(feature = "kotlin")]
+mod kotlin;
 #[cfg(feature = "php")]
 mod php;
 #[cfg(feature = "ruby")]
 mod ruby;
+#[cfg(feature = "scala")]
+mod scala;
+#[cfg(feature = "swift")]
+mod swift;
 
 use muse_symbols::{Detail, Language, Limits, Outline, ReferenceKind, outline};
 
@@ -43,4 +61,17 @@ fn references(language: Language, kind: ReferenceKind, source: &str) -> String {
         })
         .collect();
     told.join(" ")
+}
+
+/// Checks the hashes of `symbol` in four texts: one, the same with other white space and comments, one with another body,
+/// and one with another signature.
+#[cfg(any(feature = "bash", feature = "kotlin", feature = "scala", feature = "swift"))]
+fn check_hashes(language: Language, symbol: &str, texts: [&str; 4]) {
+    let [first, spaced, body, signature] = texts.map(|text| {
+        let symbols = read(language, text).symbols;
+        symbols.into_iter().find(|its| its.qualified == symbol).unwrap().hashes.unwrap()
+    });
+    assert_eq!(first, spaced);
+    assert_eq!((first.signature == body.signature, first.body == body.body), (true, false));
+    assert_eq!((first.signature == signature.signature, first.body == signature.body), (false, true));
 }

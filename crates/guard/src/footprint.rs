@@ -1,0 +1,177 @@
+//! The addresses that a set of changed files touches.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use muse_coord::Address;
+use muse_coord::address::{AddressError, TOP_SYMBOL};
+use muse_symbols::{Language, Limits, Part, Touched, Why, touched};
+
+/// What reading one side of a changed file may cost: 1 MiB and 150 ms. A file beyond that is touched whole.
+///
+/// Grammars have texts that they need very long for; the time is what a person does not notice, and far below the
+/// shortest time-out of a harness.
+pub const fn limits() -> Limits {
+    Limits { bytes_max: Limits::BYTES_MAX_DEFAULT, time_max: Some(Duration::from_millis(150)) }
+}
+
+/// What changed files touch, as addresses.
+///
+/// Symbols and whole files are touched exclusively. What stands outside every symbol is `path::@top`, and touched as
+/// by a shared reservation: two who add an import each do not stop each other, and one who holds the file, or `@top`
+/// itself, stops both.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Footprint {
+    exclusive: BTreeSet<Address>,
+    shared: BTreeSet<Address>,
+    whole: Vec<Whole>,
+}
+
+/// A file that is touched whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whole {
+    /// The file.
+    pub address: Address,
+    /// Why it cannot be told, or need not be, what in it is touched.
+    pub why: Why,
+}
+
+impl fmt::Display for Whole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` counts as a whole: {}", self.address, self.why)
+    }
+}
+
+impl Footprint {
+    /// Adds a file that was `old` and becomes `new`; `None` where there is no file. `path` is relative to the top that
+    /// addresses are relative to. Equal bytes add nothing.
+    ///
+    /// # Errors
+    ///
+    /// No address can be made of `path`: it lies in `.git` or `.muse`, or is too long. Nothing was added then.
+    pub fn add(
+        &mut self,
+        path: &str,
+        old: Option<&[u8]>,
+        new: Option<&[u8]>,
+        limits: &Limits,
+    ) -> Result<(), AddressError> {
+        let file = Address::of_file(path)?;
+        match touched(old, new, Language::of_path(path), limits) {
+            Touched::Whole(why) => self.add_address(file, why),
+            Touched::Parts(parts) => {
+                for part in parts {
+                    self.add_part(&file, &part);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a file as a whole.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Footprint::add`].
+    pub fn add_whole(&mut self, path: &str, why: Why) -> Result<(), AddressError> {
+        self.add_address(Address::of_file(path)?, why);
+        Ok(())
+    }
+
+    fn add_address(&mut self, file: Address, why: Why) {
+        if self.exclusive.insert(file.clone()) {
+            self.whole.push(Whole { address: file, why });
+        }
+    }
+
+    fn add_part(&mut self, file: &Address, part: &Part) {
+        match part {
+            Part::Top => self.shared.extend(file.with_symbol(TOP_SYMBOL)),
+            // A name that makes the address too long stands for the file.
+            Part::Symbol(name) => {
+                self.exclusive.insert(file.with_symbol(name).unwrap_or_else(|_| file.clone()));
+            }
+        }
+    }
+
+    /// Whether nothing is touched.
+    pub fn is_empty(&self) -> bool {
+        self.exclusive.is_empty() && self.shared.is_empty()
+    }
+
+    /// What is touched alone, in order.
+    pub fn exclusive(&self) -> impl ExactSizeIterator<Item = &Address> {
+        self.exclusive.iter()
+    }
+
+    /// What is touched beside others, in order.
+    pub fn shared(&self) -> impl ExactSizeIterator<Item = &Address> {
+        self.shared.iter()
+    }
+
+    /// Which files are touched whole, and why, in the order in which they were added.
+    pub fn whole(&self) -> &[Whole] {
+        &self.whole
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(path: &str, old: Option<&str>, new: Option<&str>) -> (Vec<String>, Vec<String>) {
+        let mut footprint = Footprint::default();
+        footprint.add(path, old.map(str::as_bytes), new.map(str::as_bytes), &limits()).unwrap();
+        let texts = |addresses: &BTreeSet<Address>| addresses.iter().map(Address::to_string).collect();
+        (texts(&footprint.exclusive), texts(&footprint.shared))
+    }
+
+    #[test]
+    fn a_symbol_is_touched_alone_and_what_is_outside_beside_others() {
+        let old = "import a\n\nclass C:\n    def f(self):\n        return 1\n";
+        let new = "import a\nimport b\n\nclass C:\n    def f(self):\n        return 2\n";
+        let (exclusive, shared) = told("src/m.py", Some(old), Some(new));
+        assert_eq!(exclusive, ["src/m.py::C.f"]);
+        assert_eq!(shared, ["src/m.py::@top"]);
+    }
+
+    #[test]
+    fn what_is_new_gone_or_of_no_language_is_touched_whole() {
+        for (path, old, new) in [
+            ("a.py", None, Some("x = 1\n")),
+            ("a.py", Some("x = 1\n"), None),
+            ("notes.txt", Some("one\n"), Some("two\n")),
+            ("a.py", Some("x = 1\n"), Some("x = \0\n")),
+        ] {
+            assert_eq!(told(path, old, new), (vec![path.to_owned()], vec![]), "{path} {old:?} {new:?}");
+        }
+    }
+
+    #[test]
+    fn equal_bytes_touch_nothing() {
+        assert_eq!(told("notes.txt", Some("same\n"), Some("same\n")), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_path_is_quoted_as_addresses_are() {
+        let (exclusive, _) = told("src/[id] ü.py", Some("def f(): return 1\n"), Some("def f(): return 2\n"));
+        assert_eq!(exclusive, ["src/\\[id\\] ü.py::f"]);
+    }
+
+    #[test]
+    fn a_private_path_adds_nothing() {
+        let mut footprint = Footprint::default();
+        assert!(footprint.add(".muse/x.py", None, Some(b"x = 1\n"), &limits()).is_err());
+        assert!(footprint.is_empty());
+    }
+
+    #[test]
+    fn a_name_too_long_for_an_address_stands_for_the_file() {
+        let path = format!("{}/a.py", vec!["d".repeat(200); 20].join("/"));
+        let name = "f".repeat(900);
+        let text = |value: u8| format!("def {name}():\n    return {value}\n");
+        let (exclusive, _) = told(&path, Some(&text(1)), Some(&text(2)));
+        assert_eq!(exclusive, [path]);
+    }
+}
