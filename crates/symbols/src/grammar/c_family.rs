@@ -9,6 +9,9 @@
 //! `T.f`, without parameters of templates. A conversion (`operator bool`) and `operator new` have no name that an address
 //! could carry, and a nameless namespace has none: they belong to what is around them. Fields, and constants of enums,
 //! belong to their type.
+//!
+//! Macros are not expanded. Those that stand where the language has a word of its own are a fault, and what is around them
+//! is told as far as it can be: of `class EXPORT A { .. }` all but the constructors without a body.
 
 use tree_sitter::Node;
 
@@ -105,10 +108,23 @@ fn function<'t>(node: Node<'t>, around: &Surroundings<'_>) -> Look<'t> {
     let found = node.child_by_field_name("declarator").and_then(|declarator| {
         let Declared { named, .. } = declarator_name(declarator)?;
         let path = path(Some(named), around.source)?;
-        let kind = function_kind(&path, node, around);
+        let kind = exported_type(node).unwrap_or_else(|| function_kind(&path, node, around));
         Some(Found { path, kind, body: node.child_by_field_name("body"), same: None })
     });
     found.map_or(Look::Inside, Look::Symbol)
+}
+
+/// `class EXPORT A { .. };` looks like a function `A` without parameters, which there is not.
+fn exported_type(function: Node<'_>) -> Option<Kind> {
+    if function.child_by_field_name("declarator")?.kind() != "identifier" {
+        return None;
+    }
+    match function.child_by_field_name("type")?.kind() {
+        "class_specifier" => Some(Kind::Class),
+        "struct_specifier" => Some(Kind::Struct),
+        "union_specifier" => Some(Kind::Union),
+        _ => None,
+    }
 }
 
 fn function_kind(path: &[String], node: Node<'_>, around: &Surroundings<'_>) -> Kind {
@@ -174,12 +190,18 @@ enum Place {
 }
 
 fn place(around: &Surroundings<'_>) -> Place {
-    for node in around.ancestors.iter().rev().take(ANCESTORS_MAX) {
+    let mut ancestors = around.ancestors.iter().rev().take(ANCESTORS_MAX);
+    while let Some(node) = ancestors.next() {
         match node.kind() {
             "translation_unit" | "declaration_list" => return Place::File,
             "field_declaration_list" => return Place::Type,
+            "compound_statement" => {
+                let of_type = ancestors.next().filter(|function| function.kind() == "function_definition");
+                let of_type = of_type.and_then(|function| exported_type(*function));
+                return if of_type.is_some() { Place::Type } else { Place::Function };
+            }
             // The declarations of parameters that stand behind their list.
-            "compound_statement" | "function_definition" => return Place::Function,
+            "function_definition" => return Place::Function,
             _ => {}
         }
     }

@@ -119,3 +119,29 @@ fn what_stands_before_a_name_is_told_where_it_is_short() {
     assert!(calls(64).ends_with("ab|g"), "{}", calls(64));
     assert_eq!(calls(65), "g");
 }
+
+#[test]
+fn a_class_is_one_with_a_macro_before_its_name() {
+    let source = "\
+class EXPORT A {
+ public:
+  static int f(const B &b);
+  A(int a) : a_(a) {}
+  virtual int g() { int local(int); return 1; }
+
+ private:
+  int a_;
+};
+struct EXPORT C : public D {
+  void h() const;
+};
+int i() { int j(int); return 1; }
+";
+    let outline = super::read(Language::Cpp, source);
+    let told: Vec<String> =
+        outline.symbols.iter().map(|its| format!("{:?} {}", its.kind, its.qualified)).collect();
+    assert_eq!(
+        told.join(", "),
+        "Class A, Method A.f, Constructor A.A, Method A.g, Struct C, Method C.h, Function i"
+    );
+}
