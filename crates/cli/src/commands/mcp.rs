@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::error::{CommandError, Kind};
 use crate::exit;
 use crate::mcp::{Connection, Server, Stream};
-use crate::output::{print_error, print_status, print_warning};
+use crate::output::{Screen, print_beside, print_status, print_warning};
 use crate::wait::Interrupts;
 
 /// For how long the end waits for the store. What is not released by then lapses.
@@ -26,10 +26,15 @@ const END_MAX: Duration = Duration::from_secs(5);
 
 /// Serves one client, and returns the exit code.
 pub(crate) fn run(args: &McpArgs, context: &Context) -> u8 {
-    match serve(args, context) {
-        Ok(code) => code,
-        Err(error) => print_error(error, context),
-    }
+    serve(args, context).unwrap_or_else(|error| fail(&error, context))
+}
+
+/// Says what went wrong where the client's user may see it: standard output is the protocol's.
+fn fail(error: &CommandError, context: &Context) -> u8 {
+    let mut screen = Screen::default();
+    screen.error(&error.message);
+    print_beside(&screen, context).unwrap_or_default();
+    error.kind.word_and_code().1
 }
 
 fn serve(args: &McpArgs, context: &Context) -> Result<u8, CommandError> {
@@ -65,7 +70,7 @@ fn serve(args: &McpArgs, context: &Context) -> Result<u8, CommandError> {
         let (input, output) = rmcp::transport::io::stdio();
         let inner = AsyncRwTransport::new_server(input, output);
         let stream = Stream { inner, connection: Arc::clone(&connection), has_begun: false };
-        let served = async {
+        let conversation = async {
             match server.serve(stream).await {
                 Ok(running) => running.waiting().await.map(drop).map_err(|error| error.to_string()),
                 // It came and went.
@@ -74,9 +79,9 @@ fn serve(args: &McpArgs, context: &Context) -> Result<u8, CommandError> {
             }
         };
         let code = tokio::select! {
-            served = served => match served {
+            ended = conversation => match ended {
                 Ok(()) => exit::OK,
-                Err(why) => print_error(CommandError::new(Kind::Usage, why), context),
+                Err(why) => fail(&CommandError::new(Kind::Usage, why), context),
             },
             signal = signalled => exit::SIGNALLED.saturating_add(signal.unwrap_or_default()),
         };

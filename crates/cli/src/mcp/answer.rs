@@ -54,7 +54,7 @@ impl Reply {
                 warnings.extend(beside.warnings.into_iter().map(Value::from));
             }
         }
-        let report = bounded(report, elements);
+        let report = bounded(&report, elements);
         if exit_code == crate::exit::OK {
             CallToolResult::structured(report)
         } else {
@@ -65,7 +65,7 @@ impl Reply {
 
 /// The report with at most `elements` in each list, and fewer if it would be too long. What is left out is counted in
 /// `left_out`, by the names of the lists.
-fn bounded(report: Value, elements: usize) -> Value {
+fn bounded(report: &Value, elements: usize) -> Value {
     let mut elements = elements;
     loop {
         let mut left_out = Map::new();
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn what_is_short_is_left_as_it_is() {
         let report = json!({ "status": "ok", "rows": [1, 2, { "addresses": ["a"] }], "none": null });
-        assert_eq!(bounded(report.clone(), 3), report);
+        assert_eq!(bounded(&report, 3), report);
     }
 
     #[test]
@@ -129,13 +129,13 @@ mod tests {
             "count": 4, "rows": [two, two],
             "left_out": { "rows": 2, "rows.addresses": 4 },
         });
-        assert_eq!(bounded(report, 2), expected);
+        assert_eq!(bounded(&report, 2), expected);
     }
 
     #[test]
     fn what_is_too_long_is_shortened_further() {
         let report = json!({ "rows": vec!["x".repeat(4096); 1000] });
-        let shorter = bounded(report, 100);
+        let shorter = bounded(&report, 100);
         assert!(shorter.to_string().len() <= BYTES_MAX);
         let shown = shorter["rows"].as_array().unwrap().len();
         assert!(shown > 1, "{shown}");

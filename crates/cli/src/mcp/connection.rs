@@ -334,6 +334,11 @@ impl Call {
         self.interrupt.as_fd()
     }
 
+    /// Whether the client is there and waits for an answer.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.connection.state().calls.get(&self.id).is_some_and(Option::is_some)
+    }
+
     /// Keeps alive what was granted to this call. `false` if nobody can be told of it: then what is new is taken back.
     pub(super) fn keep(&self, keeping: Keeping, is_new: bool) -> bool {
         let mut state = self.connection.state();

@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 
-use muse_coord::{Operation, RunId, TtlSeconds};
+use muse_coord::{Operation, ReservationId, RunId, TtlSeconds};
 use rmcp::model::{JsonObject, Tool};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -69,14 +69,15 @@ pub(super) fn answer(
             // There is one argument alone that it can be about.
             let field = if arguments.known.contains(&"address") { "address" } else { "addresses" };
             let error = match error.kind {
-                Kind::BadAddress => named_field(field, error),
+                Kind::BadAddress => naming(error, field),
                 _ => error,
             };
             reply::<list::ListReport>(Err(error), context)?
         }
     };
     let run = context.run_id(arguments.run.as_ref()).ok();
-    let (lost, warnings) = call.connection().news();
+    // What was lost is told once, and so to somebody who listens.
+    let (lost, warnings) = if call.is_wanted() { call.connection().news() } else { <_>::default() };
     Ok(Some((reply, Beside { run: run.as_ref().map(RunId::to_string), lost, warnings })))
 }
 
@@ -88,7 +89,7 @@ fn reply<R: Report>(
     Ok(Reply { report, exit_code, elements: ELEMENTS_DEFAULT })
 }
 
-/// The reply with this report, which has keys that are texts only.
+/// The reply with this report.
 fn told<R: Report>(report: Answer<R>, context: &Context) -> Result<Option<Reply>, CommandError> {
     let reply = reply(Ok(report), context);
     reply.map(Some).map_err(|error| CommandError::new(Kind::Internal, format!("no JSON: {error}")))
@@ -135,40 +136,33 @@ fn heartbeat(
     if all == id.is_some() {
         return Err(bad("give either `reservation_id` or `all`: true"));
     }
-    let id =
-        id.map(|id| reservation_id(&id).map_err(|error| named_field("reservation_id", error))).transpose()?;
+    let id = id.map(|id| reservation_id(&id).map_err(|error| naming(error, "reservation_id"))).transpose()?;
     let kept = id.and_then(|id| call.connection().ttl_of(id));
     let ttl = match given.or(kept) {
         Some(ttl) => ttl,
         None => default_ttl()?,
     };
     let run = context.run_id(identity.run_id.as_ref())?;
-    let typed = id.map(|id| id.to_string().into());
-    let args = HeartbeatArgs { reservation_id: typed.clone(), all, identity, extension: seconds(ttl) };
-    let note = |held: Vec<(muse_coord::ReservationId, bool)>| -> Result<(), CommandError> {
-        for (reservation, is_held) in held {
-            if is_held {
-                let ttl = given.or_else(|| call.connection().ttl_of(reservation)).unwrap_or(ttl);
-                let coordinator = context.coordinator(&context.repository()?);
-                call.connection().adopt(Keeping { coordinator, reservation, run: run.clone(), ttl });
-            } else {
-                call.connection().forget([reservation]);
-            }
-        }
-        Ok(())
+    let args = HeartbeatArgs { reservation_id: None, all, identity, extension: seconds(ttl) };
+    let (reply, held) = if let Some(id) = id {
+        let answer = run_one(&id.to_string().into(), &args, context)?;
+        let held: Vec<(ReservationId, bool)> = answer.report.held().into_iter().collect();
+        (told(answer, context)?, held)
+    } else {
+        let answer = run_all(&args, context)?;
+        let held = answer.report.held().collect();
+        (told(answer, context)?, held)
     };
-    match typed {
-        Some(typed) => {
-            let answer = run_one(&typed, &args, context)?;
-            note(answer.report.held().into_iter().collect())?;
-            told(answer, context)
-        }
-        None => {
-            let answer = run_all(&args, context)?;
-            note(answer.report.held().collect())?;
-            told(answer, context)
+    for (reservation, is_held) in held {
+        if is_held {
+            let ttl = given.or_else(|| call.connection().ttl_of(reservation)).unwrap_or(ttl);
+            let coordinator = context.coordinator(&context.repository()?);
+            call.connection().adopt(Keeping { coordinator, reservation, run: run.clone(), ttl });
+        } else {
+            call.connection().forget([reservation]);
         }
     }
+    Ok(reply)
 }
 
 fn release(arguments: &mut Arguments, call: &Call, context: &Context) -> Result<Option<Reply>, CommandError> {
@@ -186,7 +180,7 @@ fn release(arguments: &mut Arguments, call: &Call, context: &Context) -> Result<
         return Err(bad("give either `reservation_ids` or `all`: true"));
     }
     for id in &args.reservation_ids {
-        reservation_id(id).map_err(|error| named_field("reservation_ids", error))?;
+        reservation_id(id).map_err(|error| naming(error, "reservation_ids"))?;
     }
     let answer = release::run(&args, context)?;
     call.connection().forget(answer.report.over());
@@ -307,8 +301,9 @@ fn bad(message: impl Into<String>) -> CommandError {
 }
 
 /// The failure, with the argument that it is about.
-fn named_field(field: &str, error: CommandError) -> CommandError {
-    CommandError { message: format!("`{field}`: {}", error.message), ..error }
+fn naming(mut error: CommandError, field: &str) -> CommandError {
+    error.message.insert_str(0, &format!("`{field}`: "));
+    error
 }
 
 fn default_ttl() -> Result<TtlSeconds, CommandError> {
