@@ -227,11 +227,9 @@ impl Lines {
 
     /// The first line on the standard error of what was started.
     pub(crate) fn first_error_line(&mut self) -> String {
-        let mut line = String::new();
-        BufReader::new(self.child.stderr.take().expect("it is read once"))
-            .read_line(&mut line)
-            .expect("a line");
-        line.trim_end().to_owned()
+        let errors = self.child.stderr.as_mut().expect("its errors");
+        let bytes = errors.bytes().map(|byte| byte.expect("a byte"));
+        String::from_utf8(bytes.take_while(|&byte| byte != b'\n').collect()).expect("a text")
     }
 
     /// As [`Lines::end`], with what is on its standard error.
