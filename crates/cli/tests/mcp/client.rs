@@ -5,7 +5,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Stdio};
 
 use muse_testkit::process::until;
 use rmcp::model::{
@@ -175,6 +175,7 @@ pub(crate) struct Lines {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
+    errors: BufReader<ChildStderr>,
 }
 
 impl Lines {
@@ -183,7 +184,8 @@ impl Lines {
         let mut child = command.spawn().expect("a server");
         let input = child.stdin.take();
         let output = BufReader::new(child.stdout.take().expect("its output"));
-        Lines { child, input, output }
+        let errors = BufReader::new(child.stderr.take().expect("its errors"));
+        Lines { child, input, output, errors }
     }
 
     pub(crate) fn connect(folder: &Path) -> Lines {
@@ -227,15 +229,15 @@ impl Lines {
 
     /// The first line on the standard error of what was started.
     pub(crate) fn first_error_line(&mut self) -> String {
-        let errors = self.child.stderr.as_mut().expect("its errors");
-        let bytes = errors.bytes().map(|byte| byte.expect("a byte"));
-        String::from_utf8(bytes.take_while(|&byte| byte != b'\n').collect()).expect("a text")
+        let mut line = String::new();
+        self.errors.read_line(&mut line).expect("a line");
+        line.trim_end().to_owned()
     }
 
     /// As [`Lines::end`], with what is on its standard error.
     pub(crate) fn end_with_errors(mut self) -> (Result<i32, i32>, String) {
         let mut errors = String::new();
-        self.child.stderr.take().expect("it is read once").read_to_string(&mut errors).expect("a text");
+        self.errors.read_to_string(&mut errors).expect("a text");
         (self.end(), errors)
     }
 
