@@ -29,6 +29,7 @@ pub(crate) enum Command {
     /// Reserve, heartbeat, release: the coordination of runs.
     #[command(subcommand)]
     Coord(Coord),
+    Mcp(McpArgs),
     Demo(DemoArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
@@ -387,6 +388,22 @@ pub(crate) struct FsckArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  muse coord guide")]
 pub(crate) struct GuideArgs {}
+
+/// Serve a coding agent over the Model Context Protocol, on standard input and output.
+///
+/// The agent's harness starts it, one for each agent, in the folder that the agent works in. Its tools are `reserve`,
+/// `heartbeat`, `release`, `list` and `check`. What is reserved through it is kept alive as long as the client stays
+/// connected, and released when it goes. The run is `MUSE_RUN_ID`, else one that is made for the connection.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  muse mcp
+  muse mcp --keep  # what is still reserved at the end lapses by itself")]
+pub(crate) struct McpArgs {
+    /// Leave what is still reserved to lapse when the client goes.
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
 
 /// Play the main job with real processes in a scratch repository, and check every step.
 ///

@@ -19,7 +19,7 @@ pub(crate) const RUN_ID_VARIABLE: &str = "MUSE_RUN_ID";
 const ROOT_VARIABLE: &str = "MUSE_REPO_ROOT";
 
 /// What the process was started with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Context {
     /// The arguments, the program's name first.
     pub(crate) arguments: Vec<OsString>,
@@ -51,6 +51,17 @@ impl Context {
             run_id: variable(RUN_ID_VARIABLE),
             root: variable(ROOT_VARIABLE).map(PathBuf::from),
             safeguards,
+        }
+    }
+
+    /// What a call of a server is to see: as for a process that is started now with `--json`, and with
+    /// `run` in its environment if there is no run there.
+    pub(crate) fn of_call(&self, run: &str) -> Context {
+        Context {
+            json: true,
+            stopwatch: Stopwatch::start(),
+            run_id: self.run_id.clone().or_else(|| Some(run.into())),
+            ..self.clone()
         }
     }
 

@@ -11,6 +11,7 @@ use anstyle::{AnsiColor, Style};
 use clap::error::ErrorKind;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::context::Context;
 use crate::error::{CommandError, Kind};
@@ -139,6 +140,38 @@ struct Document<'a, R: Serialize> {
     report: &'a R,
 }
 
+impl<'a, R: Report> Document<'a, R> {
+    fn of(report: &'a R, warnings: &'a [String], context: &Context) -> Document<'a, R> {
+        Document {
+            muse_version: env!("CARGO_PKG_VERSION"),
+            schema: SCHEMA,
+            exit_code: report.exit_code(),
+            duration_ms: context.duration_ms(),
+            timestamp: context.now().to_string(),
+            warnings,
+            report,
+        }
+    }
+}
+
+/// What a command returned as the object that `--json` prints, and its exit code, for those who are told it otherwise.
+pub(crate) fn value<R: Report>(
+    outcome: Result<Answer<R>, CommandError>,
+    context: &Context,
+) -> serde_json::Result<(Value, u8)> {
+    match outcome {
+        Ok(Answer { report, warnings }) => {
+            let document = Document::of(&report, &warnings, context);
+            Ok((serde_json::to_value(&document)?, document.exit_code))
+        }
+        Err(error) => {
+            let failure = Failure::of(error);
+            let document = Document::of(&failure, &[], context);
+            Ok((serde_json::to_value(&document)?, document.exit_code))
+        }
+    }
+}
+
 /// Prints what a command returned, and returns the exit code of the process.
 pub(crate) fn print<R: Report>(outcome: Result<Answer<R>, CommandError>, context: &Context) -> u8 {
     match outcome {
@@ -227,16 +260,7 @@ fn complain(error: &io::Error, done: &str, context: &Context) -> u8 {
 
 fn try_to_print<R: Report>(report: &R, warnings: &[String], context: &Context) -> io::Result<()> {
     if context.json {
-        let document = Document {
-            muse_version: env!("CARGO_PKG_VERSION"),
-            schema: SCHEMA,
-            exit_code: report.exit_code(),
-            duration_ms: context.duration_ms(),
-            timestamp: context.now().to_string(),
-            warnings,
-            report,
-        };
-        print_json(&document)
+        print_json(&Document::of(report, warnings, context))
     } else {
         let mut screen = Screen::default();
         for warning in warnings {

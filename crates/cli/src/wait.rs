@@ -2,7 +2,7 @@
 //! back when nobody can be told of it.
 
 use std::cell::RefCell;
-use std::io::{self, PipeReader};
+use std::io::{self, PipeReader, Read as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -85,6 +85,13 @@ impl Interrupts {
     /// Can be read once a signal has come.
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         self.pipe.as_fd()
+    }
+
+    /// Waits until a signal has come, and tells which.
+    pub(crate) fn wait(&self) -> u8 {
+        // A pipe that cannot be read tells of none: whoever waits here waits for nothing else.
+        (&self.pipe).read_exact(&mut [0]).unwrap_or_default();
+        self.received().unwrap_or_default()
     }
 
     /// The signal that came, if one has.

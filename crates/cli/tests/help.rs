@@ -13,7 +13,7 @@ mod support;
 use support::{ABSENT, Site, names, object};
 
 /// Every command, and the file of its snapshot.
-const COMMANDS: [(&[&str], &str); 18] = [
+const COMMANDS: [(&[&str], &str); 19] = [
     (&[], "muse"),
     (&["init"], "muse-init"),
     (&["coord"], "muse-coord"),
@@ -29,6 +29,7 @@ const COMMANDS: [(&[&str], &str); 18] = [
     (&["coord", "gc"], "muse-coord-gc"),
     (&["coord", "fsck"], "muse-coord-fsck"),
     (&["coord", "guide"], "muse-coord-guide"),
+    (&["mcp"], "muse-mcp"),
     (&["demo"], "muse-demo"),
     (&["completions"], "muse-completions"),
     (&["man"], "muse-man"),

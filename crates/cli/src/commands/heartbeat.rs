@@ -29,6 +29,8 @@ pub(crate) struct Extended {
     last_beat_at: Timestamp,
     extended_expires_at: Timestamp,
     ttl_extended_seconds: u32,
+    #[serde(skip)]
+    is_of_holder: bool,
 }
 
 /// The reservation is over for its holder.
@@ -51,6 +53,18 @@ pub(crate) struct Successor {
     reservation_id: ReservationId,
     run_id: RunId,
     superseded_at: Timestamp,
+}
+
+impl HeartbeatReport {
+    /// The reservation, and whether the run that sent the heartbeat holds it now; nothing of another run's.
+    pub(crate) fn held(&self) -> Option<(ReservationId, bool)> {
+        match self {
+            HeartbeatReport::Extended(extended) => {
+                extended.is_of_holder.then_some((extended.reservation_id, true))
+            }
+            HeartbeatReport::Ended(ended) => Some((ended.reservation_id, false)),
+        }
+    }
 }
 
 impl Report for HeartbeatReport {
@@ -109,6 +123,7 @@ pub(crate) fn run_one(
                 last_beat_at: heartbeat.last_beat_at,
                 extended_expires_at: heartbeat.extended_expires_at,
                 ttl_extended_seconds: extension.get(),
+                is_of_holder: holder == run,
             }));
             if holder != run {
                 answer.warnings.push(format!("this reservation is held by run `{holder}`, not by `{run}`"));
@@ -191,6 +206,17 @@ pub(crate) struct Part {
     error: Option<String>,
     #[serde(skip)]
     exit_code: u8,
+}
+
+impl AllReport {
+    /// The reservations that can be told of, and whether the run holds each now.
+    pub(crate) fn held(&self) -> impl Iterator<Item = (ReservationId, bool)> {
+        let of_store = |part: &&Part| part.exit_code != exit::INTERNAL;
+        self.reservations
+            .iter()
+            .filter(of_store)
+            .map(|part| (part.reservation_id, part.extended_expires_at.is_some()))
+    }
 }
 
 impl Report for AllReport {

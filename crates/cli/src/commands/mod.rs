@@ -9,19 +9,20 @@ use crate::context::Context;
 use crate::error::{CommandError, Kind};
 use crate::output::print;
 
-mod check;
+pub(crate) mod check;
 mod completions;
 mod demo;
 mod fsck;
 mod gc;
 mod guide;
-mod heartbeat;
+pub(crate) mod heartbeat;
 mod init;
-mod list;
+pub(crate) mod list;
 mod log;
 mod man;
-mod release;
-mod reserve;
+mod mcp;
+pub(crate) mod release;
+pub(crate) mod reserve;
 mod run;
 mod show;
 pub(crate) mod watch;
@@ -48,6 +49,7 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> u8 {
         Command::Coord(Coord::Gc(args)) => print(gc::run(&args, context), context),
         Command::Coord(Coord::Fsck(args)) => print(fsck::run(&args, context), context),
         Command::Coord(Coord::Guide(args)) => print(guide::run(&args), context),
+        Command::Mcp(args) => mcp::run(&args, context),
         Command::Demo(args) => print(demo::run(&args, context), context),
         Command::Completions(args) => print(completions::run(&args), context),
         Command::Man(args) => print(man::run(&args), context),
@@ -55,13 +57,13 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> u8 {
 }
 
 /// Checks the range of a number of seconds. `flag` is what it was given with.
-fn ttl(seconds: Seconds, flag: &str) -> Result<TtlSeconds, CommandError> {
+pub(crate) fn ttl(seconds: Seconds, flag: &str) -> Result<TtlSeconds, CommandError> {
     TtlSeconds::new(seconds.0)
         .map_err(|error| CommandError::new(Kind::BadArgs, format!("{flag} {error}; nothing was changed")))
 }
 
 /// Reads a reservation id exactly.
-fn reservation_id(text: &OsString) -> Result<ReservationId, CommandError> {
+pub(crate) fn reservation_id(text: &OsString) -> Result<ReservationId, CommandError> {
     // What is not UTF-8 is not ASCII, so its replacement characters make it no id either.
     Ok(text.to_string_lossy().parse::<ReservationId>()?)
 }

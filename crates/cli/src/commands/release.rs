@@ -30,6 +30,13 @@ pub(crate) struct Part {
     exit_code: u8,
 }
 
+impl ReleaseReport {
+    /// The reservations that are over now.
+    pub(crate) fn over(&self) -> impl Iterator<Item = ReservationId> {
+        self.reservations.iter().filter(|part| part.exit_code == exit::OK).map(|part| part.reservation_id)
+    }
+}
+
 impl Report for ReleaseReport {
     fn exit_code(&self) -> u8 {
         self.exit_code

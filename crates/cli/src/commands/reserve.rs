@@ -1,6 +1,7 @@
 //! `muse coord reserve`.
 
 use std::ffi::OsString;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use muse_coord::{
@@ -43,6 +44,16 @@ pub(crate) struct Granted {
     notices: Vec<Notice>,
     #[serde(skip)]
     expires_in_seconds: u64,
+}
+
+impl ReserveReport {
+    /// The reservation that was granted, and whether it is one that the run had already.
+    pub(crate) const fn granted(&self) -> Option<(ReservationId, bool)> {
+        match self {
+            ReserveReport::Granted(granted) => Some((granted.reservation_id, granted.renewed)),
+            ReserveReport::Refused(_) => None,
+        }
+    }
 }
 
 impl Report for ReserveReport {
@@ -127,32 +138,20 @@ fn at_once(args: &ReserveArgs, context: &Context) -> Result<Answer<ReserveReport
 
 /// Reserves, and waits if somebody is in the way. A grant that nobody can be told of is given back.
 fn in_turn(args: &ReserveArgs, patience: Duration, context: &Context) -> u8 {
-    let waited = Wanted::of(args, context).and_then(|wanted| {
+    let waited = Wanted::of(args, context).and_then(|mut wanted| {
         let interrupts = Interrupts::listen()?;
-        let waiting = Stopwatch::start();
-        let interrupt = Some(interrupts.descriptor());
-        let waited = wait::reserve(&wanted.coordinator, &wanted.request, patience, interrupt, context)?;
-        Ok((wanted, interrupts, waited, waiting.elapsed()))
+        let report = wanted.in_turn(patience, interrupts.descriptor(), context)?;
+        Ok((wanted, interrupts, report))
     });
-    let (Wanted { request, coordinator, mut warnings }, interrupts, waited, time) = match waited {
+    let (Wanted { request, coordinator, warnings }, interrupts, report) = match waited {
         Ok(waited) => waited,
         Err(error) => return print::<ReserveReport>(Err(error), context),
     };
     let run = &request.run;
-    let report = match waited {
-        Waited::Answered(reserved) => match answered(reserved, &request, &mut warnings, context) {
-            Ok(report) => report,
-            Err(error) => return print::<ReserveReport>(Err(error), context),
-        },
-        Waited::GaveUp { position, conflicts } => {
-            ReserveReport::Refused(Refusal::gave_up(time, position, conflicts, run))
-        }
-        Waited::Deadlock { cycle } => ReserveReport::Refused(Refusal::deadlock(cycle)),
-        Waited::Interrupted => {
-            let done = "nothing is held, and the place is given up";
-            ReserveReport::Refused(Refusal::interrupted(interrupts.ending(), done))
-        }
-    };
+    let report = report.unwrap_or_else(|| {
+        let done = "nothing is held, and the place is given up";
+        ReserveReport::Refused(Refusal::interrupted(interrupts.ending(), done))
+    });
     let new = match &report {
         ReserveReport::Granted(granted) if !granted.renewed => granted.reservation_id,
         _ => return tell(Answer { report, warnings }, context),
@@ -214,6 +213,48 @@ impl Wanted {
         let coordinator = context.coordinator(&repository);
         Ok(Wanted { request, coordinator, warnings })
     }
+
+    /// Reserves, and waits for up to `patience` if somebody is in the way; `None` if `interrupt` ended the wait.
+    fn in_turn(
+        &mut self,
+        patience: Duration,
+        interrupt: BorrowedFd<'_>,
+        context: &Context,
+    ) -> Result<Option<ReserveReport>, CommandError> {
+        let Wanted { request, coordinator, warnings } = self;
+        let waiting = Stopwatch::start();
+        Ok(match wait::reserve(coordinator, request, patience, Some(interrupt), context)? {
+            Waited::Answered(reserved) => Some(answered(reserved, request, warnings, context)?),
+            Waited::GaveUp { position, conflicts } => {
+                let refusal = Refusal::gave_up(waiting.elapsed(), position, conflicts, &request.run);
+                Some(ReserveReport::Refused(refusal))
+            }
+            Waited::Deadlock { cycle } => Some(ReserveReport::Refused(Refusal::deadlock(cycle))),
+            Waited::Interrupted => None,
+        })
+    }
+}
+
+/// What became of a request that was made for somebody else.
+pub(crate) struct Served {
+    /// `None` if the wait was interrupted.
+    pub(crate) answer: Option<Answer<ReserveReport>>,
+    pub(crate) coordinator: Coordinator<FileEngine<SystemClock>>,
+    pub(crate) run: RunId,
+}
+
+/// Reserves, and waits as `args` say until `interrupt` can be read.
+pub(crate) fn serve(
+    args: &ReserveArgs,
+    interrupt: BorrowedFd<'_>,
+    context: &Context,
+) -> Result<Served, CommandError> {
+    let patience = patience(args.terms.wait)?;
+    let mut wanted = Wanted::of(args, context)?;
+    let report = wanted.in_turn(patience, interrupt, context)?;
+    let Wanted { request, coordinator, warnings } = wanted;
+    let answer = report.map(|report| Answer { report, warnings });
+    Ok(Served { answer, coordinator, run: request.run })
 }
 
 /// The answer to a request that does not wait any more.

@@ -28,7 +28,7 @@ pub(crate) struct Keeping {
 
 /// What the store says of the reservation.
 #[derive(Debug)]
-pub(super) enum Standing {
+pub(crate) enum Standing {
     /// The run has it, until then.
     Held { until: Timestamp, has_lapsed: bool },
     /// The run does not have it any more.
@@ -91,7 +91,7 @@ impl Keeping {
     }
 
     /// Extends the reservation to a TTL from now. Also says for how many seconds it had lapsed, if it had.
-    fn beat(&self) -> Result<(Standing, Option<u64>), CommandError> {
+    pub(crate) fn beat(&self) -> Result<(Standing, Option<u64>), CommandError> {
         let beat = Beat { reservation: self.reservation, run: self.run.clone(), extension: self.ttl };
         let lost = match self.coordinator.heartbeat(&beat)? {
             Beaten::Extended { lapsed_seconds, .. } => return Ok((self.look()?, lapsed_seconds)),

@@ -25,13 +25,13 @@ mod terminal;
 
 pub(crate) use child::Program;
 pub(crate) use deadline::{Deadline, Instant};
-pub(crate) use keeper::{Keeping, RELEASE_REASON};
+pub(crate) use keeper::{Keeping, Loss, RELEASE_REASON, Standing};
 pub(crate) use signals::{Interrupt, Signals, is_typed};
 pub(crate) use terminal::Terminal;
 
 use child::{Change, Child, Ended};
 use deadline::{Moment, RETRY};
-use keeper::{Job, Keeper, Loss, News, Standing};
+use keeper::{Job, Keeper, News};
 use signals::Arrived;
 
 /// The longest sleep. A timer stands still while the machine sleeps: so long after a resume it is noticed.
