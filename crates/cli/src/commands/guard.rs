@@ -52,21 +52,21 @@ impl ChangedFile {
             (Some(_), Some(_)) => "changed",
             (Some(_), None) => "removed",
         };
-        let diff = diff(&path, change.before.as_deref(), change.after.as_deref());
+        let diff = unified(&path, change.before.as_deref(), change.after.as_deref());
         ChangedFile { path, change: word, diff }
     }
 }
 
 /// The change of a file as a unified diff.
-fn diff(path: &str, before: Option<&[u8]>, after: Option<&[u8]>) -> String {
+fn unified(path: &str, before: Option<&[u8]>, after: Option<&[u8]>) -> String {
     let name = |side: &str, bytes: Option<&[u8]>| match bytes {
         Some(_) => format!("{side}/{path}"),
         None => "/dev/null".to_owned(),
     };
     let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
-    let patch = diffy::create_patch(&text(before), &text(after)).to_string();
+    let hunks = diffy::create_patch(&text(before), &text(after)).to_string();
     // The names that it gives are its own.
-    let hunks = patch.find("@@ ").map_or("", |at| &patch[at..]);
+    let hunks = hunks.find("@@ ").map_or("", |at| &hunks[at..]);
     format!("--- {}\n+++ {}\n{hunks}", name("a", before), name("b", after))
 }
 
@@ -114,7 +114,7 @@ pub(crate) fn install(
     context: &Context,
 ) -> Result<Answer<GuardReport>, CommandError> {
     let top = context.top()?;
-    let mut site = Site::new(&top, context);
+    let mut site = Site::new(&top);
     let options = Options { strict: args.strict, mcp: args.mcp };
     let (targets, left_out) = chosen(&args.targets, |target| target.is_in_use(&site));
     let mut plans = Vec::with_capacity(targets.len());
@@ -127,6 +127,12 @@ pub(crate) fn install(
     if !left_out.is_empty() {
         let flags: Vec<String> = left_out.iter().map(|target| format!("--{}", target.word())).collect();
         answer.warnings.push(format!("not in use here, and left out: {}", flags.join(", ")));
+    }
+    if !context.finds_program("muse") {
+        answer.warnings.push(
+            "`muse` is not on PATH here: until it is, the guards let everything through, or block it with --strict"
+                .to_owned(),
+        );
     }
     if let Err(error) = context.repository() {
         answer
@@ -141,7 +147,7 @@ pub(crate) fn uninstall(
     context: &Context,
 ) -> Result<Answer<GuardReport>, CommandError> {
     let top = context.top()?;
-    let mut site = Site::new(&top, context);
+    let mut site = Site::new(&top);
     let (targets, _) = chosen(&args.targets, |_| true);
     let mut plans = Vec::with_capacity(targets.len());
     for target in targets {
@@ -266,7 +272,7 @@ pub(crate) fn status(
     context: &Context,
 ) -> Result<Answer<GuardStatusReport>, CommandError> {
     let top = context.top()?;
-    let site = Site::new(&top, context);
+    let site = Site::new(&top);
     let mut targets = Vec::with_capacity(Target::ALL.len());
     for target in Target::ALL {
         let found = install::look(target, &site)?;
