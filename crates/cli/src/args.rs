@@ -445,12 +445,15 @@ pub(crate) struct GuardTargets {
 /// denies the edit and says who is in the way. All else in the files stays as it is, byte for byte; a file that cannot
 /// be changed safely is left, and what to paste into it is printed (exit 3). A second call changes nothing.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "muse coord guard install [OPTIONS] <--TARGET>...",
+    after_help = "\
 Examples:
   muse coord guard install --claude-code --dry-run
   muse coord guard install --claude-code --git --skill
   muse coord guard install --all --strict
-  muse coord guard install --all --json | jq -r '.targets[] | \"\\(.target) \\(.status)\"'")]
+  muse coord guard install --all --json | jq -r '.targets[] | \"\\(.target) \\(.status)\"'"
+)]
 pub(crate) struct GuardInstallArgs {
     #[command(flatten)]
     pub(crate) targets: GuardTargets,
@@ -473,11 +476,14 @@ pub(crate) struct GuardInstallArgs {
 /// What was put in goes, and nothing else: files are then as they were before, byte for byte, and those that were made
 /// are removed. --all is everything of ours, wherever it is.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "muse coord guard uninstall [OPTIONS] <--TARGET>...",
+    after_help = "\
 Examples:
   muse coord guard uninstall --claude-code
   muse coord guard uninstall --all --dry-run
-  muse coord guard uninstall --all --json | jq -r '.targets[].files[].path'")]
+  muse coord guard uninstall --all --json | jq -r '.targets[].files[].path'"
+)]
 pub(crate) struct GuardUninstallArgs {
     #[command(flatten)]
     pub(crate) targets: GuardTargets,

@@ -1,5 +1,7 @@
 //! `muse coord guard install`, `uninstall` and `status`.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use crate::args::{GuardInstallArgs, GuardStatusArgs, GuardTargets, GuardUninstallArgs};
@@ -109,21 +111,19 @@ impl Report for GuardReport {
     }
 }
 
+/// How often a plan is made anew because somebody else changed a file in between.
+const PLANS_MAX: usize = 10;
+
 pub(crate) fn install(
     args: &GuardInstallArgs,
     context: &Context,
 ) -> Result<Answer<GuardReport>, CommandError> {
     let top = context.top()?;
-    let mut site = Site::new(&top);
     let options = Options { strict: args.strict, mcp: args.mcp };
-    let (targets, left_out) = chosen(&args.targets, |target| target.is_in_use(&site));
-    let mut plans = Vec::with_capacity(targets.len());
-    for target in targets {
-        let plan = install::plan_install(target, &site, options)?;
-        site.take(&plan.changes);
-        plans.push((target, plan));
-    }
-    let mut answer = carry_out(plans, &site, args.dry_run, true)?;
+    let (targets, left_out) = chosen(&args.targets, |target| target.is_in_use(&top));
+    let mut answer = carry_out(&targets, &top, args.dry_run, true, |target, site| {
+        install::plan_install(target, site, options)
+    })?;
     if !left_out.is_empty() {
         let flags: Vec<String> = left_out.iter().map(|target| format!("--{}", target.word())).collect();
         answer.warnings.push(format!("not in use here, and left out: {}", flags.join(", ")));
@@ -147,15 +147,8 @@ pub(crate) fn uninstall(
     context: &Context,
 ) -> Result<Answer<GuardReport>, CommandError> {
     let top = context.top()?;
-    let mut site = Site::new(&top);
     let (targets, _) = chosen(&args.targets, |_| true);
-    let mut plans = Vec::with_capacity(targets.len());
-    for target in targets {
-        let plan = install::plan_uninstall(target, &site)?;
-        site.take(&plan.changes);
-        plans.push((target, plan));
-    }
-    carry_out(plans, &site, args.dry_run, false)
+    carry_out(&targets, &top, args.dry_run, false, install::plan_uninstall)
 }
 
 /// The targets that are asked for, and those that `--all` leaves out.
@@ -183,16 +176,29 @@ fn chosen(args: &GuardTargets, mut is_in_use: impl FnMut(Target) -> bool) -> (Ve
     (all, left_out)
 }
 
-/// Writes what was planned, unless it is only asked for, and makes the report.
+/// Plans all targets, then writes what was planned, unless it is only asked for, and makes the report.
 fn carry_out(
-    plans: Vec<(Target, Plan)>,
-    site: &Site,
+    targets: &[Target],
+    top: &Path,
     dry_run: bool,
     is_install: bool,
+    plan: impl Fn(Target, &Site) -> Result<Plan, CommandError>,
 ) -> Result<Answer<GuardReport>, CommandError> {
-    if !dry_run {
-        apply(site.changes()).map_err(failure)?;
-    }
+    let mut attempt = 1;
+    let (site, plans) = loop {
+        let mut site = Site::new(top);
+        let mut plans = Vec::with_capacity(targets.len());
+        for &target in targets {
+            let plan = plan(target, &site)?;
+            site.take(&plan.changes);
+            plans.push((target, plan));
+        }
+        match if dry_run { Ok(()) } else { apply(site.changes()) } {
+            Ok(()) => break (site, plans),
+            Err(error) if error.is_overtaken() && attempt < PLANS_MAX => attempt += 1,
+            Err(error) => return Err(failure(error)),
+        }
+    };
     let done = |(target, plan): (Target, Plan)| {
         let status = match (plan.to_paste.is_empty(), plan.changes.is_empty(), is_install) {
             (false, ..) => "to_paste",
@@ -200,7 +206,7 @@ fn carry_out(
             (_, _, true) => "installed",
             (_, _, false) => "uninstalled",
         };
-        let files = plan.changes.iter().map(|change| ChangedFile::of(change, site)).collect();
+        let files = plan.changes.iter().map(|change| ChangedFile::of(change, &site)).collect();
         Done { target, status, files, to_paste: plan.to_paste, notes: plan.notes }
     };
     let targets: Vec<Done> = plans.into_iter().map(done).collect();

@@ -71,7 +71,7 @@ impl Target {
     }
 
     /// Whether it is in use in this working tree, as far as files tell: `--all` takes these.
-    pub(crate) fn is_in_use(self, site: &Site) -> bool {
+    pub(crate) fn is_in_use(self, top: &Path) -> bool {
         let signs: &[&str] = match self {
             Target::ClaudeCode => &[".claude", "CLAUDE.md", ".mcp.json"],
             Target::Codex => &[".codex"],
@@ -82,7 +82,7 @@ impl Target {
             Target::Git => &[".git"],
             Target::Skill | Target::AgentsMd => &[],
         };
-        signs.iter().any(|sign| site.top.join(sign).exists())
+        signs.iter().any(|sign| top.join(sign).exists())
     }
 }
 
