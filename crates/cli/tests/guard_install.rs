@@ -89,6 +89,7 @@ fn odd_files(site: &Site) {
         "\u{feff}{ // mine\r\n\t\"permissions\": { \"allow\": [\"Bash\",], },\r\n}",
     );
     site.file(".codex/hooks.json", "{\"hooks\":{\"PreToolUse\":[{\"matcher\":\"Bash\",\"hooks\":[]}]}}");
+    site.file(".codex/config.toml", "model = \"x\" # mine\n[mcp_servers.x]\ncommand = 'x'");
     site.file(".cursor/hooks.json", "{\n  \"version\": 1,\n  \"hooks\": { }\n}\n\n");
     site.file(".cursor/mcp.json", "{}");
     site.file(".gemini/settings.json", "/* all */ {\"mcpServers\": {\"x\": {}}, // y\n \"hooks\": {}}");

@@ -1,7 +1,7 @@
 //! What belongs where for each harness. The facts are in `docs/guard.md`, with where they were read.
 
 use crate::guard::install::config::{Config, Ours, SERVER, command};
-use crate::guard::install::json::{Insertion, Json};
+use crate::guard::install::json::{Insertion, Json, Refusal};
 use crate::guard::install::text::{OwnFile, Section};
 use crate::guard::install::{Found, Options, Plan, Site, State, Target};
 
@@ -125,9 +125,11 @@ pub(super) fn guards(target: Target, strict: bool) -> Vec<Place> {
             .collect(),
         Target::AgentsMd => vec![Place::Section(Section {
             path: "AGENTS.md",
+            own_folders: 0,
             begin: "<!-- muse coord: begin -->",
             end: "<!-- muse coord: end -->",
             text: AGENTS.trim_end(),
+            check: |_, _| Ok(()),
         })],
         _ => HOOKS.iter().filter(|hooks| hooks.target == target).map(|hooks| hooks.place(strict)).collect(),
     }
@@ -284,8 +286,36 @@ pub(super) fn server(target: Target) -> Option<Place> {
             ]);
             ("opencode.json", 0, "mcp", value)
         }
-        Target::Codex | Target::Git | Target::Skill | Target::AgentsMd => return None,
+        Target::Codex => {
+            return Some(Place::Section(Section {
+                path: ".codex/config.toml",
+                own_folders: 1,
+                begin: "# muse coord: begin",
+                end: "# muse coord: end",
+                text: "[mcp_servers.muse]\ncommand = \"muse\"\nargs = [\"mcp\"]",
+                check: check_codex_server,
+            }));
+        }
+        Target::Git | Target::Skill | Target::AgentsMd => return None,
     };
     let insertions = vec![Insertion { path: vec![servers], key: Some(SERVER), value }];
     Some(Place::Config(Config { path, own_folders, ours: Ours::Server(servers), insertions }))
+}
+
+/// Checks that Codex's configuration says the same as before, and one server more.
+fn check_codex_server(before: &str, after: &str) -> Result<(), Refusal> {
+    let read = |text: &str| {
+        text.parse::<toml::Table>().map_err(|error| format!("it is not TOML ({})", error.message()))
+    };
+    let mut expected = read(before)?;
+    let servers = expected.entry("mcp_servers").or_insert_with(|| toml::Table::new().into());
+    let servers = servers.as_table_mut().ok_or("`mcp_servers` in it is not a table")?;
+    let server = toml::Table::from_iter([
+        ("command".to_owned(), "muse".into()),
+        ("args".to_owned(), vec![toml::Value::from("mcp")].into()),
+    ]);
+    if servers.insert(SERVER.to_owned(), server.into()).is_some() {
+        return Err(format!("`{SERVER}` is in it already"));
+    }
+    if read(after)? == expected { Ok(()) } else { Err("a table cannot be added at its end".to_owned()) }
 }

@@ -251,15 +251,44 @@ fn a_section_comes_and_goes() {
     }
     let made = section.installed(None).unwrap();
     assert_eq!(section.uninstalled(&made), Ok(Left::Nothing));
-    let old = "a\n\n<!-- muse coord: begin -->\nold\n<!-- muse coord: end -->\n\nb\n";
+    let old = "a\n\n<!-- muse coord: begin -->\nas it was\n<!-- muse coord: end -->\n\nb\n";
     let now = section.installed(Some(old)).unwrap();
     assert!(
-        now.starts_with("a\n\n<!-- muse") && now.ends_with("-->\n\nb\n") && !now.contains("old"),
+        now.starts_with("a\n\n<!-- muse") && now.ends_with("-->\n\nb\n") && !now.contains("as it was"),
         "{now}"
     );
     for broken in ["<!-- muse coord: begin -->", "<!-- muse coord: end --><!-- muse coord: begin -->"] {
         section.installed(Some(broken)).unwrap_err();
         section.uninstalled(broken).unwrap_err();
+    }
+}
+
+#[test]
+fn codex_is_told_of_the_server_where_its_file_allows_it() {
+    let Some(Place::Section(section)) = server(Target::Codex) else { unreachable!("it has one") };
+    for text in [
+        "",
+        "model = \"x\"",
+        "# c\n[mcp_servers.other]\ncommand = \"x\" # d\n",
+        "[mcp_servers]\r\nother.command = \"x\"\r\n",
+        "[a]\nb = 1\n\n\n",
+    ] {
+        let installed = section.installed(Some(text)).unwrap();
+        assert_eq!(section.installed(Some(&installed)).as_ref(), Ok(&installed));
+        assert_eq!(section.uninstalled(&installed), Ok(Left::Text(text.to_owned())));
+        let found: toml::Table = installed.parse().unwrap();
+        assert_eq!(found["mcp_servers"]["muse"]["command"].as_str(), Some("muse"));
+    }
+    for (text, reason) in [
+        ("mcp_servers = { other = { command = \"x\" } }\n", "it is not TOML"),
+        ("mcp_servers = 1\n", "`mcp_servers` in it is not a table"),
+        ("[mcp_servers.muse]\ncommand = \"other\"\n", "`muse` is in it already"),
+        ("a = \n", "it is not TOML"),
+        ("a = \"\"\"\n", "it is not TOML"),
+    ] {
+        let refusal = section.installed(Some(text)).unwrap_err();
+        assert!(refusal.starts_with(reason), "{text:?}: {refusal}");
+        assert_eq!(section.uninstalled(text), Ok(Left::Text(text.to_owned())));
     }
 }
 

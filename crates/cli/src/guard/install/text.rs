@@ -49,17 +49,23 @@ impl OwnFile {
 pub(crate) struct Section {
     /// From the top of the working tree.
     pub(crate) path: &'static str,
+    /// How many of the folders above it go with it if they are empty.
+    pub(crate) own_folders: usize,
     /// The line before it.
     pub(crate) begin: &'static str,
     /// The line behind it.
     pub(crate) end: &'static str,
     /// What is between them, without the end of its last line.
     pub(crate) text: &'static str,
+    /// Whether the text without it and the text with it are as they have to be.
+    pub(crate) check: fn(&str, &str) -> Result<(), Refusal>,
 }
 
 impl Section {
     pub(crate) fn install(&self, site: &Site) -> Plan {
-        plan(site, self.path, 0, &self.block("\n"), |before| self.installed(before).map(Left::Text))
+        plan(site, self.path, self.own_folders, &self.block("\n"), |before| {
+            self.installed(before).map(Left::Text)
+        })
     }
 
     /// A text with it; of its own where there is none.
@@ -74,6 +80,7 @@ impl Section {
             },
             None => format!("{}\n", self.block("\n")),
         };
+        (self.check)(if let Left::Text(base) = &base { base } else { "" }, &after)?;
         // Nothing is written that could not be taken out again.
         if self.uninstalled(&after)? == base {
             Ok(after)
@@ -83,7 +90,7 @@ impl Section {
     }
 
     pub(crate) fn uninstall(&self, site: &Site) -> Plan {
-        plan(site, self.path, 0, &self.block("\n"), |before| {
+        plan(site, self.path, self.own_folders, &self.block("\n"), |before| {
             before.map_or(Ok(Left::Nothing), |text| self.uninstalled(text))
         })
     }
