@@ -9,7 +9,7 @@
 import { spawn } from "node:child_process"
 
 const STRICT = false
-const TOOLS = new Set(["edit", "write", "apply_patch", "patch"])
+const TOOLS = new Set(["edit", "multiedit", "write", "apply_patch", "patch"])
 const LIMIT_MS = 8000
 const ANSWER_CHARACTERS_MAX = 1_000_000
 
