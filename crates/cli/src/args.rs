@@ -47,6 +47,9 @@ pub(crate) enum Coord {
     Watch(WatchArgs),
     Gc(GcArgs),
     Fsck(FsckArgs),
+    /// What guards call: the hooks of coding harnesses.
+    #[command(subcommand)]
+    Hook(Hook),
     Guide(GuideArgs),
 }
 
@@ -381,6 +384,40 @@ pub(crate) struct FsckArgs {
     /// Put right what can be put right without losing anything.
     #[arg(long)]
     pub(crate) repair: bool,
+}
+
+/// Who calls.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  muse coord hook claude-code < payload.json
+  muse coord hook gemini --strict < payload.json
+  MUSE_GUARD=off claude  # this session is not guarded")]
+pub(crate) enum Hook {
+    /// Answer a hook of Claude Code.
+    ClaudeCode(HarnessArgs),
+    /// Answer a hook of Codex.
+    Codex(HarnessArgs),
+    /// Answer a hook of Cursor.
+    Cursor(HarnessArgs),
+    /// Answer a hook of Gemini CLI.
+    Gemini(HarnessArgs),
+    /// Answer a hook of Copilot CLI.
+    Copilot(HarnessArgs),
+    /// Answer the plugin of opencode.
+    Opencode(HarnessArgs),
+}
+
+/// A hook of a coding harness, which gives its payload on standard input.
+///
+/// What an edit is about to change is reserved for the session's run, or the edit is denied in the harness's own words:
+/// who has it, for how long, what to do instead. Exit 0 in every case, and a sentence on standard error where it could
+/// not be told; the edit passes then.
+#[derive(Debug, Args)]
+pub(crate) struct HarnessArgs {
+    /// Deny the edit where it cannot be told whether somebody is in its way.
+    #[arg(long)]
+    pub(crate) strict: bool,
 }
 
 /// Print how an agent uses this well.

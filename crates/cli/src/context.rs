@@ -69,6 +69,13 @@ impl Context {
         if is_help { words } else { self.arguments.iter().collect() }
     }
 
+    /// Whether this is called as a hook, whose caller reads exit codes in its own way.
+    pub(crate) fn is_hook(&self) -> bool {
+        let is_flag = |argument: &&OsString| argument.as_encoded_bytes().starts_with(b"-");
+        let mut words = self.arguments.iter().skip(1).filter(|argument| !is_flag(argument));
+        words.next().is_some_and(|word| word == "coord") && words.next().is_some_and(|word| word == "hook")
+    }
+
     /// Milliseconds since the process began its work, to the microsecond.
     pub(crate) fn duration_ms(&self) -> f64 {
         (self.stopwatch.elapsed().as_secs_f64() * 1_000_000.0).round() / 1000.0

@@ -17,5 +17,7 @@
 //! ```
 
 mod footprint;
+pub mod harness;
 
 pub use self::footprint::{Footprint, Whole, limits};
+pub use self::harness::Harness;

@@ -16,6 +16,7 @@ mod fsck;
 mod gc;
 mod guide;
 mod heartbeat;
+pub(crate) mod hook;
 mod init;
 mod list;
 mod log;
@@ -47,6 +48,7 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> u8 {
         Command::Coord(Coord::Watch(args)) => watch::run(&args, context),
         Command::Coord(Coord::Gc(args)) => print(gc::run(&args, context), context),
         Command::Coord(Coord::Fsck(args)) => print(fsck::run(&args, context), context),
+        Command::Coord(Coord::Hook(hook)) => hook::run(&hook, context),
         Command::Coord(Coord::Guide(args)) => print(guide::run(&args), context),
         Command::Demo(args) => print(demo::run(&args, context), context),
         Command::Completions(args) => print(completions::run(&args), context),
