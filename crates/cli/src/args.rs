@@ -50,7 +50,17 @@ pub(crate) enum Coord {
     /// What guards call: the hooks of coding harnesses.
     #[command(subcommand)]
     Hook(Hook),
+    /// Have those checked who never ask: before an edit by a coding harness, before a commit by Git.
+    #[command(subcommand)]
+    Guard(Guard),
     Guide(GuideArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Guard {
+    Install(GuardInstallArgs),
+    Uninstall(GuardUninstallArgs),
+    Status(GuardStatusArgs),
 }
 
 /// Make the store, in the place where every worktree of this repository looks for it.
@@ -419,6 +429,108 @@ pub(crate) struct HarnessArgs {
     #[arg(long)]
     pub(crate) strict: bool,
 }
+
+/// What guards are put into, or taken out of.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
+pub(crate) struct GuardTargets {
+    /// Claude Code: `.claude/settings.json`.
+    #[arg(long)]
+    pub(crate) claude_code: bool,
+
+    /// Codex: `.codex/hooks.json`.
+    #[arg(long)]
+    pub(crate) codex: bool,
+
+    /// Cursor: `.cursor/hooks.json`.
+    #[arg(long)]
+    pub(crate) cursor: bool,
+
+    /// Gemini CLI: `.gemini/settings.json`.
+    #[arg(long)]
+    pub(crate) gemini: bool,
+
+    /// Copilot CLI: `.github/hooks/muse.json`.
+    #[arg(long)]
+    pub(crate) copilot: bool,
+
+    /// opencode: `.opencode/plugins/muse.ts`.
+    #[arg(long)]
+    pub(crate) opencode: bool,
+
+    /// Git: the hooks `pre-commit` and `pre-push`.
+    #[arg(long)]
+    pub(crate) git: bool,
+
+    /// A skill that tells agents how to use this: `.claude/skills/muse-coord/`, `.agents/skills/muse-coord/`.
+    #[arg(long)]
+    pub(crate) skill: bool,
+
+    /// A section of `AGENTS.md` that tells agents of this.
+    #[arg(long)]
+    pub(crate) agents_md: bool,
+
+    /// Those that are in use here.
+    #[arg(long, conflicts_with_all = ["claude_code", "codex", "cursor", "gemini", "copilot", "opencode", "git"])]
+    pub(crate) all: bool,
+}
+
+/// Put guards into harnesses and Git, and show the change.
+///
+/// Before an edit, the harness then asks `muse coord hook`, which reserves what the edit touches for the session, or
+/// denies the edit and says who is in the way. All else in the files stays as it is, byte for byte; a file that cannot
+/// be changed safely is left, and what to paste into it is printed (exit 3). A second call changes nothing.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  muse coord guard install --claude-code --dry-run
+  muse coord guard install --claude-code --git --skill
+  muse coord guard install --all --strict
+  muse coord guard install --all --json | jq -r '.targets[] | \"\\(.target) \\(.status)\"'")]
+pub(crate) struct GuardInstallArgs {
+    #[command(flatten)]
+    pub(crate) targets: GuardTargets,
+
+    /// Block what cannot be checked, instead of letting it through with a warning.
+    #[arg(long)]
+    pub(crate) strict: bool,
+
+    /// Tell the harnesses of the MCP server `muse mcp` too.
+    #[arg(long)]
+    pub(crate) mcp: bool,
+
+    /// Only show the change.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// Take guards out again.
+///
+/// What was put in goes, and nothing else: files are then as they were before, byte for byte, and those that were made
+/// are removed. --all is everything of ours, wherever it is.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  muse coord guard uninstall --claude-code
+  muse coord guard uninstall --all --dry-run
+  muse coord guard uninstall --all --json | jq -r '.targets[].files[].path'")]
+pub(crate) struct GuardUninstallArgs {
+    #[command(flatten)]
+    pub(crate) targets: GuardTargets,
+
+    /// Only show the change.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// Show which guards are installed.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  muse coord guard status
+  muse coord guard status --json | jq -r '.targets[] | select(.state != \"installed\") | .target'")]
+pub(crate) struct GuardStatusArgs {}
 
 /// Print how an agent uses this well.
 #[derive(Debug, Args)]

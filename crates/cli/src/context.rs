@@ -117,6 +117,28 @@ impl Context {
         Ok(Repository::find(&self.current_directory()?, self.root())?)
     }
 
+    /// The top of the working tree that the command runs in, whether or not there is a store.
+    pub(crate) fn top(&self) -> Result<PathBuf, CommandError> {
+        let current = self.current_directory()?;
+        let found = match self.root() {
+            Some(root) => Some(current.join(root)).filter(|root| root.is_dir()),
+            None => current.ancestors().find(|folder| is_top(folder)).map(Path::to_owned),
+        };
+        let top = found.ok_or_else(|| {
+            let message = format!(
+                "{} is not in a repository: change to one, or run `muse init` at the top of the code",
+                current.display()
+            );
+            CommandError::new(Kind::NotARepository, message)
+        })?;
+        top.canonicalize().map_err(|error| {
+            CommandError::new(
+                Kind::NotARepository,
+                format!("{}: {error}: change to a folder that can be read", top.display()),
+            )
+        })
+    }
+
     /// `MUSE_REPO_ROOT`, if it is set and not empty.
     pub(crate) fn root(&self) -> Option<&Path> {
         self.root.as_deref()

@@ -75,6 +75,14 @@ impl Screen {
         }
     }
 
+    /// Lines of a file, with their tabs.
+    pub(crate) fn source(&mut self, text: &str) {
+        for line in text.lines() {
+            let parts: Vec<String> = line.split('\t').map(one_line).collect();
+            self.lines.push((Stream::Out, None, parts.join("\t")));
+        }
+    }
+
     /// A script of our own making, as it is: it may need its tabs.
     pub(crate) fn script(&mut self, text: &str) {
         self.lines.extend(text.lines().map(|line| (Stream::Out, None, line.to_owned())));

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use muse_coord::{EngineError, ReleaseRequest, ReservationId, TtlSeconds};
 
-use crate::args::{Command, Coord, Seconds};
+use crate::args::{Command, Coord, Guard, Seconds};
 use crate::context::Context;
 use crate::error::{CommandError, Kind};
 use crate::output::print;
@@ -14,6 +14,7 @@ mod completions;
 mod demo;
 mod fsck;
 mod gc;
+mod guard;
 mod guide;
 mod heartbeat;
 pub(crate) mod hook;
@@ -49,6 +50,11 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> u8 {
         Command::Coord(Coord::Gc(args)) => print(gc::run(&args, context), context),
         Command::Coord(Coord::Fsck(args)) => print(fsck::run(&args, context), context),
         Command::Coord(Coord::Hook(hook)) => hook::run(&hook, context),
+        Command::Coord(Coord::Guard(Guard::Install(args))) => print(guard::install(&args, context), context),
+        Command::Coord(Coord::Guard(Guard::Uninstall(args))) => {
+            print(guard::uninstall(&args, context), context)
+        }
+        Command::Coord(Coord::Guard(Guard::Status(args))) => print(guard::status(&args, context), context),
         Command::Coord(Coord::Guide(args)) => print(guide::run(&args), context),
         Command::Demo(args) => print(demo::run(&args, context), context),
         Command::Completions(args) => print(completions::run(&args), context),

@@ -1,0 +1,180 @@
+//! The one place of the program that writes files of the working tree: whole, or not at all.
+//!
+//! All new contents are written and synced beside their files first; only when that has worked for each of them are the
+//! names given, one after the other. So a folder that cannot be written or a full disk leaves everything as it was.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use crate::guard::install::FileChange;
+
+/// Why changes were not, or not all, carried out.
+#[derive(Debug)]
+pub(crate) enum ApplyError {
+    /// Nothing was changed.
+    Nothing(Fault),
+    /// The first `done` of the changes were carried out.
+    Partly { done: usize, fault: Fault },
+}
+
+/// What could not be done.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    /// The operation, such as `write`.
+    pub(crate) operation: &'static str,
+    /// The file.
+    pub(crate) path: PathBuf,
+    /// Why; `None` where the file is no longer as it was planned for.
+    pub(crate) source: Option<io::Error>,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let path = self.path.display();
+        match &self.source {
+            Some(source) => write!(f, "cannot {} {path}: {source}", self.operation),
+            None => write!(f, "{path} was changed by somebody else just now"),
+        }
+    }
+}
+
+/// A change whose new content lies beside its file.
+struct Staged<'a> {
+    change: &'a FileChange,
+    /// `None` to remove the file.
+    content: Option<NamedTempFile>,
+}
+
+/// Carries out changes.
+///
+/// A file that is there keeps its permissions. Folders that are missing are made.
+///
+/// # Errors
+///
+/// [`ApplyError::Nothing`]: something cannot be written, or is no longer as it was when it was planned.
+/// [`ApplyError::Partly`]: giving a name failed after others had been given, as only a failing disk does.
+pub(crate) fn apply(changes: &[FileChange]) -> Result<(), ApplyError> {
+    let mut made = Vec::new();
+    let staged = match stage(changes, &mut made) {
+        Ok(staged) => staged,
+        Err(fault) => {
+            take_back(&made);
+            return Err(ApplyError::Nothing(fault));
+        }
+    };
+    for (done, Staged { change, content }) in staged.into_iter().enumerate() {
+        if let Err(fault) = publish(change, content) {
+            if done == 0 {
+                take_back(&made);
+                return Err(ApplyError::Nothing(fault));
+            }
+            return Err(ApplyError::Partly { done, fault });
+        }
+        if change.after.is_none() {
+            remove_empty_folders(change);
+        }
+    }
+    Ok(())
+}
+
+/// Writes all new contents beside their files. Folders that it makes are added to `made`.
+fn stage<'a>(changes: &'a [FileChange], made: &mut Vec<PathBuf>) -> Result<Vec<Staged<'a>>, Fault> {
+    let mut staged = Vec::with_capacity(changes.len());
+    for change in changes {
+        let fault = |operation, source| Fault { operation, path: change.path.clone(), source: Some(source) };
+        let content = match &change.after {
+            Some(bytes) => {
+                let folder = change.path.parent().unwrap_or(Path::new("/"));
+                make_folders(folder, made).map_err(|error| fault("make the folder of", error))?;
+                Some(write_beside(change, folder, bytes).map_err(|error| fault("write", error))?)
+            }
+            None => None,
+        };
+        staged.push(Staged { change, content });
+    }
+    for change in changes {
+        is_as_planned(change)?;
+    }
+    Ok(staged)
+}
+
+/// Makes a folder and what is missing above it.
+fn make_folders(folder: &Path, made: &mut Vec<PathBuf>) -> io::Result<()> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
+    for folder in missing.into_iter().rev() {
+        match fs::create_dir(folder) {
+            Ok(()) => made.push(folder.to_owned()),
+            // Somebody else was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn write_beside(change: &FileChange, folder: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".muse-guard.");
+    #[cfg(unix)]
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(change.mode);
+    // Less the umask: temporary files are otherwise for their owner only.
+    #[cfg(unix)]
+    builder.permissions(mode);
+    let mut file = builder.tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    if change.before.is_some() {
+        let permissions = fs::metadata(&change.path)?.permissions();
+        file.as_file().set_permissions(permissions)?;
+    }
+    file.as_file().sync_all()?;
+    Ok(file)
+}
+
+/// Checks that a file still holds what the plan was made for.
+fn is_as_planned(change: &FileChange) -> Result<(), Fault> {
+    let fault = |operation, source| Fault { operation, path: change.path.clone(), source };
+    let now = match fs::read(&change.path) {
+        Ok(bytes) => Some(bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(fault("read", Some(error))),
+    };
+    if now == change.before { Ok(()) } else { Err(fault("change", None)) }
+}
+
+/// Gives a new content its name, or removes the file.
+fn publish(change: &FileChange, content: Option<NamedTempFile>) -> Result<(), Fault> {
+    let fault = |operation, source| Fault { operation, path: change.path.clone(), source: Some(source) };
+    match content {
+        // A file that came up just now is somebody's.
+        Some(content) if change.before.is_none() => {
+            content.persist_noclobber(&change.path).map_err(|error| fault("make", error.error))?;
+        }
+        Some(content) => {
+            content.persist(&change.path).map_err(|error| fault("replace", error.error))?;
+        }
+        None => fs::remove_file(&change.path).map_err(|error| fault("remove", error))?,
+    }
+    Ok(())
+}
+
+/// Removes folders that were made for nothing. Those that are in use by now are left.
+fn take_back(made: &[PathBuf]) {
+    for folder in made.iter().rev() {
+        if fs::remove_dir(folder).is_err() {
+            return;
+        }
+    }
+}
+
+/// Removes the folders above a file that has gone, as far as they were its own and are empty.
+fn remove_empty_folders(change: &FileChange) {
+    for folder in change.path.ancestors().skip(1).take(change.own_folders) {
+        // One that is not empty, which is what stops it.
+        if fs::remove_dir(folder).is_err() {
+            return;
+        }
+    }
+}

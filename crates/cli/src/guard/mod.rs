@@ -1,0 +1,3 @@
+//! Guards at the edges: what makes a reservation count for those who never ask.
+
+pub(crate) mod install;
