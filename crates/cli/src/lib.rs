@@ -14,6 +14,7 @@ mod commands;
 mod context;
 mod error;
 mod exit;
+mod guard;
 mod output;
 mod progress;
 mod report;

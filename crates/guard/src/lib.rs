@@ -18,4 +18,4 @@
 
 mod footprint;
 
-pub use self::footprint::{Footprint, Whole, limits};
+pub use self::footprint::{Footprint, Whole, WhyWhole, limits};

@@ -1,0 +1,3 @@
+//! What guards do with files: reading what has changed, for `muse_guard` to tell what it touches.
+
+pub(crate) mod changes;
