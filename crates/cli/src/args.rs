@@ -139,8 +139,9 @@ pub(crate) struct ReserveArgs {
     pub(crate) reason: Option<OsString>,
 }
 
-/// Ask whether you may change code addresses. Nothing is changed.
+/// Ask whether you may change code, or might have. Nothing is changed.
 ///
+/// About addresses, or about what a change touches: the symbols, or, where there is no grammar for a file, the file.
 /// Exit 0: nothing is in the way. Exit 6: somebody holds it, or you held it and somebody else has had it since: then
 /// look at the code again and reserve anew. Those who only wait for it do not count. Exit 3: it could not be told.
 #[derive(Debug, Args)]
@@ -148,22 +149,44 @@ pub(crate) struct ReserveArgs {
 Examples:
   muse coord check src/billing.py::compute_total --run-id agent-42
   muse coord check src/api/ tests/ --run-id agent-42 --require  # do I still hold all of it?
+  muse coord check --staged --run-id agent-42  # may I commit this?
+  muse coord check --diff main --run-id agent-42 --json | jq -r '.addresses[]'
   muse coord check src/billing.py --run-id agent-42 --json | jq -r '.conflicts[].holder.run_id'")]
 pub(crate) struct CheckArgs {
-    /// What you are about to change, or have changed: 1 to 1,000 addresses of at most 4,096 bytes.
-    #[arg(value_name = "ADDRESS", required = true)]
-    pub(crate) addresses: Vec<OsString>,
+    #[command(flatten)]
+    pub(crate) subject: Subject,
 
     #[command(flatten)]
     pub(crate) identity: Identity,
 
     /// Ask as for a shared reservation: only exclusive ones are in the way.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["staged", "diff", "worktree"])]
     pub(crate) shared: bool,
 
     /// Exit 6 also if this run does not hold all of it. What `alice` holds, `alice/sub-1` does not.
     #[arg(long)]
     pub(crate) require: bool,
+}
+
+/// What is asked about: one of them.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Subject {
+    /// What you are about to change, or have changed: 1 to 1,000 addresses of at most 4,096 bytes.
+    #[arg(value_name = "ADDRESS")]
+    pub(crate) addresses: Vec<OsString>,
+
+    /// What is staged: what `git commit` would commit. Of a merge, what differs from all that is merged.
+    #[arg(long)]
+    pub(crate) staged: bool,
+
+    /// What is on the disk otherwise than in this commit, as `git diff REV` has it: of tracked files.
+    #[arg(long, value_name = "REV")]
+    pub(crate) diff: Option<OsString>,
+
+    /// What is on the disk otherwise than in HEAD, and untracked files that are not ignored.
+    #[arg(long)]
+    pub(crate) worktree: bool,
 }
 
 /// Hold code addresses while a command runs.

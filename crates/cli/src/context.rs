@@ -9,12 +9,14 @@ use muse_coord::address::{Entry, Place, Tree};
 use muse_coord::{
     Address, Clock, Coordinator, FileEngine, Progress, RunId, Safeguards, Stopwatch, SystemClock, Timestamp,
 };
-use muse_repo::Repository;
+use muse_repo::{GitEnvironment, Repository};
 
 use crate::error::{CommandError, Kind};
 
 /// The environment variable that stands in for `--run-id`.
 pub(crate) const RUN_ID_VARIABLE: &str = "MUSE_RUN_ID";
+/// What the names of variables begin with by which `git merge` tells its hooks what it merges; an id follows.
+const MERGED_PREFIX: &str = "GITHEAD_";
 /// The environment variable that names the repository.
 const ROOT_VARIABLE: &str = "MUSE_REPO_ROOT";
 
@@ -151,6 +153,25 @@ impl Context {
                 format!("the current directory cannot be told ({error}): change to one that exists");
             CommandError::new(Kind::NotARepository, message)
         })
+    }
+
+    /// What Git tells its hooks.
+    #[expect(clippy::disallowed_methods, reason = "this is the one caller")]
+    pub(crate) fn git_environment(&self) -> GitEnvironment {
+        let path = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let is_id = |text: &str| text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let merged = env::vars_os().filter_map(|(name, _)| {
+            let id = name.to_str()?.strip_prefix(MERGED_PREFIX)?;
+            is_id(id).then(|| id.to_owned())
+        });
+        let mut merged: Vec<String> = merged.collect();
+        merged.sort();
+        GitEnvironment {
+            git_dir: path("GIT_DIR"),
+            work_tree: path("GIT_WORK_TREE"),
+            index_file: path("GIT_INDEX_FILE"),
+            merged,
+        }
     }
 
     /// The path of this very program, to start more of it.

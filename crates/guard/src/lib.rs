@@ -19,5 +19,5 @@
 mod footprint;
 pub mod harness;
 
-pub use self::footprint::{Footprint, Whole, limits};
+pub use self::footprint::{Footprint, Whole, WhyWhole, limits};
 pub use self::harness::Harness;
