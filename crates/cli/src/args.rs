@@ -505,6 +505,7 @@ pub(crate) struct GuardTargets {
 /// denies the edit and says who is in the way. All else in the files stays as it is, byte for byte; a file that cannot
 /// be changed safely is left, and what to paste into it is printed (exit 3). A second call changes nothing.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 #[command(after_help = "\
 Examples:
   muse coord guard install --claude-code --dry-run
@@ -522,6 +523,14 @@ pub(crate) struct GuardInstallArgs {
     /// Tell the harnesses of the MCP server `muse mcp` too.
     #[arg(long)]
     pub(crate) mcp: bool,
+
+    /// Have Git's hooks stop what this run does not hold, too.
+    #[arg(long, requires = "git")]
+    pub(crate) require: bool,
+
+    /// Write Git's hooks also into a folder that other repositories may use (`core.hooksPath` of the user's).
+    #[arg(long, requires = "git")]
+    pub(crate) force: bool,
 
     /// Only show the change.
     #[arg(long)]

@@ -14,6 +14,7 @@ const SETTING: &str = "core.hooksPath";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HooksFolder {
     path: PathBuf,
+    default: PathBuf,
     top: Option<PathBuf>,
     configured_in: Option<String>,
     is_own: bool,
@@ -54,24 +55,32 @@ impl HooksFolder {
         };
         let configuration = repository.config_snapshot();
         let configured = configuration.trusted_path(SETTING).map_err(|error| unreadable(error.into()))?;
+        let default = common_dir.join("hooks");
         let (path, configured_in) = match configured {
             // Hooks run at the top of the working tree, and in the Git folder where there is none.
             Some(path) => {
                 let path = disk::physical(top.as_deref().unwrap_or(git_dir).join(path));
                 (path, Some(origin(configuration.plumbing())))
             }
-            None => (common_dir.join("hooks"), None),
+            None => (default.clone(), None),
         };
         // The main working tree, of which a linked one is a part as well.
         let main = common_dir.parent().filter(|_| common_dir.ends_with(DOT_GIT));
         let own = [top.as_deref(), Some(common_dir), main];
         let is_own = own.into_iter().flatten().any(|own| path.starts_with(own));
-        Ok(Self { path, top, configured_in, is_own })
+        Ok(Self { path, default, top, configured_in, is_own })
     }
 
     /// The folder: absolute. It need not exist, and need not be a folder.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The folder, and the one that Git would look into if nothing were set, where that is another.
+    pub fn all(&self) -> Vec<&Path> {
+        let mut all = vec![self.path(), &self.default];
+        all.dedup();
+        all
     }
 
     /// The top of the working tree, where Git runs hooks: absolute, free of symbolic links. `None` in a bare

@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::error::{CommandError, Kind};
 
 pub(crate) mod apply;
+mod git;
 
 /// What guards can be put into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -83,6 +84,10 @@ pub(crate) struct Options {
     pub(crate) strict: bool,
     /// Whether the harness is told of the MCP server too.
     pub(crate) mcp: bool,
+    /// Whether Git's hooks ask that all that is touched is held.
+    pub(crate) require: bool,
+    /// Whether a folder of hooks that other repositories may use is written into.
+    pub(crate) force: bool,
 }
 
 /// Where guards are installed, and what is planned there so far.
@@ -166,6 +171,9 @@ pub(crate) struct FileChange {
     pub(crate) mode: u32,
     /// How many of the folders above it go with it when it is removed, if they are empty then.
     pub(crate) own_folders: usize,
+    /// Where what has its name is put before it is made, as it is, be it a link: `before` is `None` then. Where it is
+    /// taken from to have its name again when the file is removed.
+    pub(crate) aside: Option<PathBuf>,
 }
 
 impl FileChange {
@@ -219,8 +227,10 @@ pub(crate) struct Found {
 ///
 /// What is there cannot be read.
 pub(crate) fn plan_install(target: Target, site: &Site, options: Options) -> Result<Plan, CommandError> {
-    let _ = (target, site, options);
-    Ok(Plan::default())
+    match target {
+        Target::Git => git::plan_install(site, options),
+        _ => Ok(Plan::default()),
+    }
 }
 
 /// Plans taking a target out. Nothing is written.
@@ -229,8 +239,10 @@ pub(crate) fn plan_install(target: Target, site: &Site, options: Options) -> Res
 ///
 /// What is there cannot be read.
 pub(crate) fn plan_uninstall(target: Target, site: &Site) -> Result<Plan, CommandError> {
-    let _ = (target, site);
-    Ok(Plan::default())
+    match target {
+        Target::Git => git::plan_uninstall(site),
+        _ => Ok(Plan::default()),
+    }
 }
 
 /// Looks what there is of a target.
@@ -239,6 +251,8 @@ pub(crate) fn plan_uninstall(target: Target, site: &Site) -> Result<Plan, Comman
 ///
 /// What is there cannot be read at all: permissions, the disk.
 pub(crate) fn look(target: Target, site: &Site) -> Result<Found, CommandError> {
-    let _ = (target, site);
+    if target == Target::Git {
+        return git::look(site);
+    }
     Ok(Found { state: State::Absent, strict: None, files: Vec::new(), notes: Vec::new() })
 }
