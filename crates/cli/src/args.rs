@@ -138,6 +138,7 @@ Examples:
   muse coord check src/api/ tests/ --run-id agent-42 --require  # do I still hold all of it?
   muse coord check --staged --run-id agent-42  # may I commit this?
   muse coord check --diff main --run-id agent-42 --json | jq -r '.addresses[]'
+  muse coord check --patch feature.patch --run-id agent-42
   muse coord check src/billing.py --run-id agent-42 --json | jq -r '.conflicts[].holder.run_id'")]
 pub(crate) struct CheckArgs {
     #[command(flatten)]
@@ -147,7 +148,7 @@ pub(crate) struct CheckArgs {
     pub(crate) identity: Identity,
 
     /// Ask as for a shared reservation: only exclusive ones are in the way.
-    #[arg(long, conflicts_with_all = ["staged", "diff", "worktree"])]
+    #[arg(long, conflicts_with_all = ["staged", "diff", "worktree", "patch"])]
     pub(crate) shared: bool,
 
     /// Exit 6 also if this run does not hold all of it. What `alice` holds, `alice/sub-1` does not.
@@ -174,6 +175,10 @@ pub(crate) struct Subject {
     /// What is on the disk otherwise than in HEAD, and untracked files that are not ignored.
     #[arg(long)]
     pub(crate) worktree: bool,
+
+    /// What a patch would change: a unified diff as `git diff` or `diff -u` prints it; - reads standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) patch: Option<PathBuf>,
 }
 
 /// Hold code addresses while a command runs.

@@ -17,5 +17,6 @@
 //! ```
 
 mod footprint;
+pub mod unified;
 
 pub use self::footprint::{Footprint, Whole, WhyWhole, limits};

@@ -1,3 +1,5 @@
 //! What guards do with files: reading what has changed, for `muse_guard` to tell what it touches.
 
 pub(crate) mod changes;
+mod gathered;
+pub(crate) mod unified;
