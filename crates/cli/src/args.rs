@@ -47,7 +47,7 @@ pub(crate) enum Coord {
     Watch(WatchArgs),
     Gc(GcArgs),
     Fsck(FsckArgs),
-    /// What guards call: the hooks of coding harnesses.
+    /// What guards call: the hooks of coding harnesses and of Git.
     #[command(subcommand)]
     Hook(Hook),
     /// Have those checked who never ask: before an edit by a coding harness, before a commit by Git.
@@ -151,6 +151,7 @@ Examples:
   muse coord check src/api/ tests/ --run-id agent-42 --require  # do I still hold all of it?
   muse coord check --staged --run-id agent-42  # may I commit this?
   muse coord check --diff main --run-id agent-42 --json | jq -r '.addresses[]'
+  muse coord check --patch feature.patch --run-id agent-42
   muse coord check src/billing.py --run-id agent-42 --json | jq -r '.conflicts[].holder.run_id'")]
 pub(crate) struct CheckArgs {
     #[command(flatten)]
@@ -160,7 +161,7 @@ pub(crate) struct CheckArgs {
     pub(crate) identity: Identity,
 
     /// Ask as for a shared reservation: only exclusive ones are in the way.
-    #[arg(long, conflicts_with_all = ["staged", "diff", "worktree"])]
+    #[arg(long, conflicts_with_all = ["staged", "diff", "worktree", "patch"])]
     pub(crate) shared: bool,
 
     /// Exit 6 also if this run does not hold all of it. What `alice` holds, `alice/sub-1` does not.
@@ -187,6 +188,10 @@ pub(crate) struct Subject {
     /// What is on the disk otherwise than in HEAD, and untracked files that are not ignored.
     #[arg(long)]
     pub(crate) worktree: bool,
+
+    /// What a patch would change: a unified diff as `git diff` or `diff -u` prints it; - reads standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) patch: Option<PathBuf>,
 }
 
 /// Hold code addresses while a command runs.
@@ -439,6 +444,43 @@ pub(crate) enum Hook {
     Copilot(HarnessArgs),
     /// Answer the plugin of opencode.
     Opencode(HarnessArgs),
+    PreCommit(GitHookArgs),
+    PrePush(PrePushArgs),
+}
+
+/// Git's hook before a commit: stop it if what is staged is in another run's hands.
+///
+/// The run that commits is `MUSE_RUN_ID`; where that is not set, and where the check cannot be made, the commit goes on
+/// with a warning. Exit 1 stops it, 0 lets it go on. `muse coord guard install --git` has Git call this.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  muse coord hook pre-commit  # in .git/hooks/pre-commit, or run by a manager of hooks
+  muse coord hook pre-commit --strict --require")]
+pub(crate) struct GitHookArgs {
+    /// Stop what cannot be checked, and what nobody knows whose it is.
+    #[arg(long)]
+    pub(crate) strict: bool,
+
+    /// Stop what the run does not hold, too.
+    #[arg(long)]
+    pub(crate) require: bool,
+}
+
+/// Git's hook before a push: stop it if what it brings is in another run's hands.
+///
+/// Reads what Git says is pushed on standard input. Otherwise as `pre-commit`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  muse coord hook pre-push \"$@\"  # in .git/hooks/pre-push, or run by a manager of hooks")]
+pub(crate) struct PrePushArgs {
+    #[command(flatten)]
+    pub(crate) common: GitHookArgs,
+
+    /// What Git gives besides, the remote and its URL: it makes no difference.
+    #[arg(value_name = "REMOTE", num_args = 0..)]
+    pub(crate) remote: Vec<OsString>,
 }
 
 /// A hook of a coding harness, which gives its payload on standard input.

@@ -17,6 +17,8 @@ use crate::error::{CommandError, Kind};
 pub(crate) const RUN_ID_VARIABLE: &str = "MUSE_RUN_ID";
 /// What the names of variables begin with by which `git merge` tells its hooks what it merges; an id follows.
 const MERGED_PREFIX: &str = "GITHEAD_";
+/// The environment variable that is `off` for what no guard is to look at.
+const GUARD_VARIABLE: &str = "MUSE_GUARD";
 /// The environment variable that names the repository.
 const ROOT_VARIABLE: &str = "MUSE_REPO_ROOT";
 
@@ -153,6 +155,21 @@ impl Context {
                 format!("the current directory cannot be told ({error}): change to one that exists");
             CommandError::new(Kind::NotARepository, message)
         })
+    }
+
+    /// Whether guards are to let everything through.
+    #[expect(clippy::disallowed_methods, reason = "this is the one caller")]
+    pub(crate) fn is_guard_off(&self) -> bool {
+        env::var_os(GUARD_VARIABLE).is_some_and(|value| value == "off")
+    }
+
+    /// What the pre-commit framework tells a hook `pre-push`, whose standard input it keeps: what the remote has, unless
+    /// it has nothing, and what is pushed.
+    #[expect(clippy::disallowed_methods, reason = "this is the one caller")]
+    pub(crate) fn told_by_pre_commit(&self) -> Option<(Option<String>, String)> {
+        let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
+        let local = variable("PRE_COMMIT_TO_REF").or_else(|| variable("PRE_COMMIT_LOCAL_BRANCH"))?;
+        Some((variable("PRE_COMMIT_FROM_REF"), local))
     }
 
     /// What Git tells its hooks.

@@ -18,6 +18,7 @@
 
 mod footprint;
 pub mod harness;
+pub mod unified;
 
 pub use self::footprint::{Footprint, Whole, WhyWhole, limits};
 pub use self::harness::Harness;

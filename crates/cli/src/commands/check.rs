@@ -12,6 +12,7 @@ use crate::context::Context;
 use crate::error::{CommandError, Kind};
 use crate::exit;
 use crate::guard::changes::{self, Source};
+use crate::guard::unified;
 use crate::output::{Answer, Report, Screen};
 use crate::wait::{SHOWN_MAX, describe, flag_value, in_the_way, more, or_end_the_holder};
 
@@ -125,7 +126,7 @@ fn error(run: &RunId, check: &Check) -> Option<String> {
 }
 
 /// What the run lost, and to whom, in one sentence.
-fn was_lost(stale: &Stale) -> String {
+pub(super) fn was_lost(stale: &Stale) -> String {
     let held = if stale.address == stale.held_address {
         String::new()
     } else {
@@ -140,12 +141,12 @@ fn was_lost(stale: &Stale) -> String {
     format!("`{}` was yours{held} until your reservation lapsed, and {since}", stale.address)
 }
 
-fn is_not_held(run: &RunId, missing: &Missing) -> String {
+pub(super) fn is_not_held(run: &RunId, missing: &Missing) -> String {
     format!("`{}` is not held by run `{run}` ({})", missing.address, missing.mode.as_str())
 }
 
 /// What the run can do, in one sentence.
-fn next(request: &CheckRequest, check: &Check) -> Option<String> {
+pub(super) fn next(request: &CheckRequest, check: &Check) -> Option<String> {
     let flag = if request.exclusive.is_empty() { " --shared" } else { "" };
     let reserve = |flags: &str| {
         format!("muse coord reserve ADDRESS...{flag}{flags} --run-id{}", flag_value(&request.run))
@@ -170,18 +171,24 @@ pub(crate) fn run(args: &CheckArgs, context: &Context) -> Result<Answer<CheckRep
 
 fn answer(args: &CheckArgs, context: &Context) -> Result<Answer<CheckReport>, CommandError> {
     let run = context.run_id(args.identity.run_id.as_ref())?;
-    let Subject { addresses, staged, diff, worktree } = &args.subject;
+    let Subject { addresses, staged, diff, worktree, patch } = &args.subject;
     check_count(addresses)?;
     let repository = context.repository()?;
+    let mut warnings = Vec::new();
     let source = match (diff, staged, worktree) {
         (Some(revision), ..) => Some(Source::Since(revision_name(revision)?)),
         (_, true, _) => Some(Source::Staged),
         (_, _, true) => Some(Source::Worktree),
         (None, false, false) => None,
     };
-    let mut warnings = Vec::new();
-    let request = if let Some(source) = source {
-        request(run, &changes::footprint(source, context, &repository, &mut warnings)?)
+    let footprint = match (source, patch) {
+        (Some(source), _) => Some(changes::footprint(source, context, &repository, &mut warnings)?),
+        (_, Some(file)) => Some(unified::footprint(file, context, &repository, &mut warnings)?),
+        (None, None) => None,
+    };
+    let is_typed = footprint.is_none();
+    let request = if let Some(footprint) = footprint {
+        request(run, &footprint)
     } else {
         let addresses = context.addresses(addresses, &repository, &mut warnings)?;
         let (exclusive, shared) = if args.shared { (Vec::new(), addresses) } else { (addresses, Vec::new()) };
@@ -189,7 +196,7 @@ fn answer(args: &CheckArgs, context: &Context) -> Result<Answer<CheckReport>, Co
     };
     let request = CheckRequest { require: args.require, ..request };
     let check = context.coordinator(&repository).check(&request)?;
-    let report = CheckReport { is_typed: source.is_none(), ..CheckReport::of(request, check) };
+    let report = CheckReport { is_typed, ..CheckReport::of(request, check) };
     Ok(Answer { report, warnings })
 }
 

@@ -3,13 +3,13 @@
 use std::iter;
 use std::path::Path;
 
-use muse_coord::AddressError;
-use muse_guard::{Footprint, WhyWhole, limits};
+use muse_guard::{Footprint, WhyWhole};
 use muse_repo::{
     ChangeSet, Changes, Content, Contents, FileChange, Kind, Reason, Repository, Side, Unsettled,
 };
-use muse_symbols::{Language, Limits, Why};
+use muse_symbols::{Language, Why};
 
+use super::gathered::Gathered;
 use crate::context::Context;
 use crate::error::{self, CommandError};
 
@@ -23,8 +23,9 @@ pub(crate) enum Source<'a> {
     /// What is on the disk otherwise than in `HEAD`, with untracked files.
     Worktree,
     /// What a push would bring: what Git gives to the hook `pre-push`.
-    #[expect(dead_code, reason = "for the hook `pre-push`")]
     Outgoing(&'a [u8]),
+    /// What a push of one revision would bring to where the remote has another, or nothing.
+    Pushed { remote: Option<&'a str>, local: &'a str },
 }
 
 /// What these changes touch. What cannot be told by an address is told in `warnings`.
@@ -41,37 +42,24 @@ pub(crate) fn footprint(
         Source::Since(revision) => changes.since(revision)?,
         Source::Worktree => changes.worktree_against_all_parents()?,
         Source::Outgoing(lines) => changes.outgoing(lines)?,
+        Source::Pushed { remote, local } => changes.outgoing_between(remote, local)?,
     };
-    let mut reader = Reader {
-        contents: changes.contents(),
-        limits: limits(),
-        footprint: Footprint::default(),
-        not_addressed: Vec::new(),
-    };
-    let mut outside = Vec::new();
+    let mut reader = Reader { contents: changes.contents(), gathered: Gathered::default() };
     for change in &files {
         match place.address_path(&change.path) {
             Some(path) => reader.add(path, change)?,
-            None => outside.push(change.path.as_str()),
+            None => reader.gathered.outside(&change.path),
         }
     }
+    let mut gathered = reader.gathered;
     for Unsettled { path, reason } in &unsettled {
         match (reason, place.address_path(path)) {
-            (_, None) => outside.push(path),
-            (Reason::Conflicted, Some(path)) => reader.whole(path, WhyWhole::Conflicted),
-            (_, Some(path)) => reader.not_addressed.push(path.to_owned()),
+            (_, None) => gathered.outside(path),
+            (Reason::Conflicted, Some(path)) => gathered.whole(path, WhyWhole::Conflicted),
+            (_, Some(path)) => gathered.not_addressed(path),
         }
     }
-    let Reader { footprint, not_addressed, .. } = reader;
-    warnings.extend(
-        several(&outside)
-            .map(|paths| format!("{paths}: not below {}, and so left out", repository.top().display())),
-    );
-    warnings.extend(several(&not_addressed).map(|paths| {
-        format!("{paths}: no address can say it, so it is not known whether it is in anybody's hands")
-    }));
-    warnings.extend(unexpected(&footprint));
-    Ok(footprint)
+    Ok(gathered.finish(repository, warnings))
 }
 
 /// Where paths below Git's working tree are, seen from the top that addresses are relative to.
@@ -103,30 +91,27 @@ impl Place {
     }
 }
 
-/// Reads what is needed of the files that have changed, and notes what is touched.
+/// Reads what is needed of the files that have changed.
 struct Reader<'a> {
     contents: Contents<'a>,
-    limits: Limits,
-    footprint: Footprint,
-    /// Of what no address can be made.
-    not_addressed: Vec<String>,
+    gathered: Gathered,
 }
 
 impl Reader<'_> {
     fn add(&mut self, path: &str, change: &FileChange) -> Result<(), CommandError> {
         let Some(new) = &change.new else {
-            self.whole(path, Why::Deleted);
+            self.gathered.whole(path, Why::Deleted);
             return Ok(());
         };
         let olds = || iter::once(&change.old).chain(&change.merged);
         if olds().all(Option::is_none) {
-            self.whole(path, Why::Created);
+            self.gathered.whole(path, Why::Created);
         } else if !is_file(new) || olds().flatten().all(|old| !is_file(old)) {
-            self.whole(path, WhyWhole::NoFile);
+            self.gathered.whole(path, WhyWhole::NoFile);
         } else if olds().flatten().all(|old| old.kind() != new.kind()) {
-            self.whole(path, WhyWhole::Mode);
+            self.gathered.whole(path, WhyWhole::Mode);
         } else if Language::of_path(path).is_none() {
-            self.whole(path, Why::NoLanguage);
+            self.gathered.whole(path, Why::NoLanguage);
         } else {
             self.compare(path, olds().flatten().filter(|old| old.kind() == new.kind()), new)?;
         }
@@ -140,16 +125,16 @@ impl Reader<'_> {
         olds: impl Iterator<Item = &'a Side>,
         new: &Side,
     ) -> Result<(), CommandError> {
-        let bytes_max = u64::try_from(self.limits.bytes_max).unwrap_or(u64::MAX);
+        let bytes_max = Gathered::bytes_max();
         let new = match self.contents.read(new, bytes_max)? {
             Content::Bytes(bytes) => bytes,
             Content::TooLarge => {
-                self.whole(path, WhyWhole::Large(bytes_max));
+                self.gathered.whole(path, WhyWhole::Large(bytes_max));
                 return Ok(());
             }
             // It went away meanwhile.
             Content::Nothing => {
-                self.whole(path, Why::Deleted);
+                self.gathered.whole(path, Why::Deleted);
                 return Ok(());
             }
         };
@@ -160,52 +145,15 @@ impl Reader<'_> {
             }
         }
         if texts.is_empty() {
-            self.whole(path, WhyWhole::Large(bytes_max));
-            return Ok(());
+            self.gathered.whole(path, WhyWhole::Large(bytes_max));
+        } else {
+            let texts: Vec<Option<&[u8]>> = texts.iter().map(|text| Some(text.as_slice())).collect();
+            self.gathered.texts(path, &texts, &new);
         }
-        let texts: Vec<Option<&[u8]>> = texts.iter().map(|text| Some(text.as_slice())).collect();
-        let added = self.footprint.add_merged(path, &texts, Some(&new), &self.limits);
-        self.note(path, &added);
         Ok(())
-    }
-
-    fn whole(&mut self, path: &str, why: impl Into<WhyWhole>) {
-        let added = self.footprint.add_whole(path, why);
-        self.note(path, &added);
-    }
-
-    fn note(&mut self, path: &str, added: &Result<(), AddressError>) {
-        match added {
-            // What is in `.git` or `.muse` is never reserved.
-            Ok(()) | Err(AddressError::Private { .. }) => {}
-            Err(_) => self.not_addressed.push(path.to_owned()),
-        }
     }
 }
 
 fn is_file(side: &Side) -> bool {
     matches!(side.kind(), Kind::File | Kind::Executable)
-}
-
-/// The first of the paths, and how many more there are; `None` of none.
-fn several(paths: &[impl AsRef<str>]) -> Option<String> {
-    let first = paths.first()?.as_ref();
-    Some(match paths.len() {
-        1 => format!("`{first}`"),
-        count => format!("`{first}` and {} more", count - 1),
-    })
-}
-
-/// A warning of files that count as a whole though their symbols could be expected to be told apart.
-fn unexpected(footprint: &Footprint) -> Option<String> {
-    let mut unexpected = footprint.whole().iter().filter(|whole| match whole.why {
-        WhyWhole::Text(why) => matches!(why, Why::Unread(_)),
-        WhyWhole::NoFile | WhyWhole::Mode => false,
-        _ => true,
-    });
-    let first = unexpected.next()?;
-    Some(match unexpected.count() {
-        0 => first.to_string(),
-        more => format!("{first}; so do {more} more that cannot be told in part"),
-    })
 }

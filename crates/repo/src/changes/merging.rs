@@ -67,7 +67,7 @@ impl Changes {
 
 impl ChangeSet {
     /// Leaves out what `other`, the changes against another parent, has not.
-    fn keep_what_is_in(&mut self, other: ChangeSet) {
+    pub(super) fn keep_what_is_in(&mut self, other: ChangeSet) {
         let mut olds: BTreeMap<String, Option<Side>> =
             other.files.into_iter().map(|change| (change.path, change.old)).collect();
         self.files.retain_mut(|change| match olds.remove(&change.path) {

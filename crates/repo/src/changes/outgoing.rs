@@ -3,13 +3,13 @@
 use gix::ObjectId;
 use gix::bstr::ByteSlice;
 
-use super::{ChangeSet, Changes, ChangesError, Differences, settled, unreadable};
+use super::{ChangeSet, Changes, ChangesError, settled, unreadable};
 
 impl Changes {
     /// What a push would bring: for each line that Git gives to the hook `pre-push`, the commit that is pushed against
     /// the one that the remote has there. Where that is none, or is unknown here, it is against the best common
-    /// ancestor with all branches of remotes that are known here, and against nothing where there is none. A deleted
-    /// reference brings nothing.
+    /// ancestor with all branches of remotes that are known here, and against nothing where there is none. What is as a
+    /// branch of a remote has it that was merged is left out. A deleted reference brings nothing.
     ///
     /// # Errors
     ///
@@ -23,7 +23,7 @@ impl Changes {
             if local.is_null() {
                 continue;
             }
-            let brought = settled(self.brought(local, remote)?, &[]);
+            let brought = self.brought(local, remote)?;
             set.files.extend(brought.files);
             set.unsettled.extend(brought.unsettled);
         }
@@ -35,22 +35,53 @@ impl Changes {
         Ok(set)
     }
 
-    fn brought(&self, local: ObjectId, remote: ObjectId) -> Result<Differences, ChangesError> {
+    /// As [`Changes::outgoing`], of one push: of the revision `local` to where the remote has the revision `remote`, or
+    /// nothing. So the pre-commit framework tells its hooks.
+    ///
+    /// # Errors
+    ///
+    /// A revision is unknown, or commits and trees cannot be read.
+    pub fn outgoing_between(&self, remote: Option<&str>, local: &str) -> Result<ChangeSet, ChangesError> {
+        let id = |revision: &str| {
+            let id = self.repository.rev_parse_single(revision).map(gix::Id::detach);
+            id.map_err(|error| ChangesError::Revision {
+                git_dir: self.git_dir().to_owned(),
+                revision: revision.to_owned(),
+                source: error.into(),
+            })
+        };
+        let null = ObjectId::null(self.repository.object_hash());
+        self.brought(id(local)?, remote.map_or(Ok(null), id)?)
+    }
+
+    fn brought(&self, local: ObjectId, remote: ObjectId) -> Result<ChangeSet, ChangesError> {
         let damaged = |error: gix::Error| unreadable("read what is pushed in", self.git_dir(), error);
         let pushed = self.repository.find_object(local).map_err(damaged)?;
         let pushed = pushed.peel_tags_to_end().map_err(damaged)?;
         if pushed.kind == gix::object::Kind::Blob {
             // A tag can name a file's content alone: that is at no path.
-            return Ok(Differences::new());
+            return Ok(ChangeSet::default());
         }
         let commit = (pushed.kind == gix::object::Kind::Commit).then_some(pushed.id);
         let new = pushed.peel_to_tree().map_err(damaged)?.id;
-        let old = match (self.tree_of(remote), commit) {
-            (Some(tree), _) => Some(tree),
-            (None, Some(commit)) => self.tree_known_to_remotes(commit)?,
-            (None, None) => None,
+        let mut known = match commit {
+            Some(commit) => self.known_to_remotes(commit, remote)?,
+            None => Vec::new(),
         };
-        self.tree_against_tree(old, new)
+        let replaced = self.tree_of(remote);
+        if replaced.is_some() {
+            // What the remote has there and the push takes away from it is brought by the push, too.
+            let is_followed = known.contains(&remote);
+            known.retain(|commit| is_followed && *commit != remote);
+        }
+        let trees = known.into_iter().filter_map(|commit| self.tree_of(commit));
+        let mut olds = replaced.into_iter().chain(trees);
+        let against = |old| self.tree_against_tree(old, new).map(|differences| settled(differences, &[]));
+        let mut brought = against(olds.next())?;
+        for old in olds {
+            brought.keep_what_is_in(against(Some(old))?);
+        }
+        Ok(brought)
     }
 
     /// The tree of a commit, of a tag, or a tree itself; none if it is not here.
@@ -62,11 +93,15 @@ impl Changes {
         Some(object.peel_to_tree().ok()?.id)
     }
 
-    /// The tree of the best common ancestor of `commit` and what remotes are known to have.
-    fn tree_known_to_remotes(&self, commit: ObjectId) -> Result<Option<ObjectId>, ChangesError> {
+    /// The best common ancestors of `commit` and what remotes are known to have, `remote` among it: several where one
+    /// branch of a remote was merged into another.
+    fn known_to_remotes(&self, commit: ObjectId, remote: ObjectId) -> Result<Vec<ObjectId>, ChangesError> {
         let damaged = |error: gix::Error| unreadable("look through the references of", self.git_dir(), error);
         let references = self.repository.references().map_err(damaged)?;
         let mut tips: Vec<ObjectId> = Vec::new();
+        if self.repository.find_commit(remote).is_ok() {
+            tips.push(remote);
+        }
         for reference in references.prefixed("refs/remotes/").map_err(damaged)? {
             // One that leads nowhere, as `origin/HEAD` may, says nothing of what the remote has.
             let Some(mut reference) = reference.ok() else { continue };
@@ -77,10 +112,10 @@ impl Changes {
         tips.dedup();
         // The best common ancestor with nothing would be the commit itself.
         if tips.is_empty() {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let bases = self.repository.merge_bases_many(commit, &tips).map_err(damaged)?;
-        Ok(bases.first().and_then(|base| self.tree_of(base.detach())))
+        Ok(bases.into_iter().map(gix::Id::detach).collect())
     }
 }
 

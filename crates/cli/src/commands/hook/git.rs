@@ -216,6 +216,7 @@ fn look(hook: GitHook, args: &GitHookArgs, context: &Context) -> Result<Answer<H
         }
     };
     let status = match verdict {
+        Verdict::Clear if args.require && run.is_none() => "not_held",
         Verdict::Clear => "ok",
         Verdict::Conflict => "conflict",
         Verdict::NotHeld => "not_held",

@@ -2,10 +2,12 @@
 //!
 //! A caller reads exit codes in its own way, so a hook prints its own answers: [`Reply`](muse_guard::Reply).
 
+mod git;
 mod harness;
 
 use muse_guard::Harness;
 
+use self::git::GitHook;
 use crate::args::{HarnessArgs, Hook};
 use crate::context::Context;
 use crate::exit;
@@ -20,6 +22,8 @@ pub(crate) fn run(hook: &Hook, context: &Context) -> u8 {
         Hook::Gemini(args) => (Harness::Gemini, args),
         Hook::Copilot(args) => (Harness::Copilot, args),
         Hook::Opencode(args) => (Harness::Opencode, args),
+        Hook::PreCommit(args) => return git::run(GitHook::PreCommit, args, context),
+        Hook::PrePush(args) => return git::run(GitHook::PrePush, &args.common, context),
     };
     harness::run(called_as, args, context)
 }
