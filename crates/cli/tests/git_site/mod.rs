@@ -35,8 +35,11 @@ def other():
 
 /// A repository with a store, guarded, with one commit of `src/billing.py`, `src/other.py` and `notes.txt`.
 pub(crate) struct GitSite {
+    /// The working tree.
     pub(crate) site: Site,
     pub(crate) top: PathBuf,
+    /// What lies outside of it: the home folder, other working trees.
+    outside: Site,
 }
 
 impl GitSite {
@@ -60,16 +63,21 @@ impl GitSite {
 
     /// Without store, hooks and commits.
     pub(crate) fn without_commit() -> GitSite {
-        let site = Site::without_store();
-        site.folder("home");
-        let top = site.folder("main tree");
-        let site = GitSite { site, top };
+        let (site, outside) = (Site::without_store(), Site::without_store());
+        outside.folder("home");
+        let top = site.path().to_owned();
+        let site = GitSite { site, top, outside };
         site.git(&["init", "--quiet"]);
         site
     }
 
     pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.top.join(name)
+    }
+
+    /// A path outside of the working tree.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.outside.at(name)
     }
 
     pub(crate) fn hook(&self, name: &str) -> PathBuf {
@@ -91,7 +99,7 @@ impl GitSite {
     }
 
     pub(crate) fn muse_in(&self, folder: &Path, arguments: &[&str]) -> Muse {
-        Muse::in_folder(folder, arguments).env("HOME", self.site.at("home")).env("GIT_CONFIG_NOSYSTEM", "1")
+        Muse::in_folder(folder, arguments).env("HOME", self.beside("home")).env("GIT_CONFIG_NOSYSTEM", "1")
     }
 
     #[track_caller]
@@ -115,7 +123,15 @@ impl GitSite {
     /// Git at the top, of nobody's run; it has to go well.
     #[track_caller]
     pub(crate) fn git(&self, arguments: &[&str]) -> String {
-        git(&self.top, &self.site, arguments)
+        self.git_in(&self.top, arguments)
+    }
+
+    /// As [`GitSite::git`], in another folder.
+    #[track_caller]
+    pub(crate) fn git_in(&self, folder: &Path, arguments: &[&str]) -> String {
+        let done = self.command(folder, arguments).done();
+        assert!(done.is_ok, "git {arguments:?}: {}", done.said);
+        done.stdout
     }
 
     /// Commits everything, past the hooks.
@@ -132,7 +148,7 @@ impl GitSite {
 
     /// Git in a folder of this repository, or in another of its working trees.
     pub(crate) fn command(&self, folder: &Path, arguments: &[&str]) -> Git {
-        Git::new(folder, &self.site, arguments)
+        Git::new(folder, &self.beside("home"), arguments)
     }
 
     /// The id of the last commit.
@@ -159,20 +175,13 @@ pub(crate) fn script(path: &Path, text: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("made executable");
 }
 
-#[track_caller]
-pub(crate) fn git(folder: &Path, site: &Site, arguments: &[&str]) -> String {
-    let done = Git::new(folder, site, arguments).done();
-    assert!(done.is_ok, "git {arguments:?}: {}", done.said);
-    done.stdout
-}
-
 /// One call of Git, without the settings of whoever runs the tests, and with `muse` on the path.
 pub(crate) struct Git {
     command: Command,
 }
 
 impl Git {
-    fn new(folder: &Path, site: &Site, arguments: &[&str]) -> Git {
+    fn new(folder: &Path, home: &Path, arguments: &[&str]) -> Git {
         let mut command = Command::new("git");
         command
             .args(["-c", "init.defaultBranch=main", "-c", "protocol.file.allow=always"])
@@ -180,7 +189,7 @@ impl Git {
             .current_dir(folder)
             .env_clear()
             .env("PATH", path(true))
-            .env("HOME", site.at("home"))
+            .env("HOME", home)
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("GIT_EDITOR", "true")
             .env("LC_ALL", "C.UTF-8")
