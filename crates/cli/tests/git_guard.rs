@@ -361,8 +361,11 @@ fn what_a_run_lost_stops_it() {
     let taken = site.reserve("carol", "src/billing.py::Invoice.total");
     site.muse(&["coord", "release", &taken]).run_id("carol").run().is_success();
     change_total(&site);
-    site.try_git("bob", &["commit", "-a", "-m", "Total"])
-        .is_stopped(&["has lost", "`src/billing.py::Invoice.total` was yours", "run `carol` was granted it"]);
+    site.try_git("bob", &["commit", "-a", "-m", "Total"]).is_stopped(&[
+        "has lost",
+        "`src/billing.py::Invoice.total` was yours",
+        "run `carol` was granted it",
+    ]);
 }
 
 #[test]
@@ -428,14 +431,18 @@ fn the_hook_answers_in_json_too() {
     let site = site();
     change_total(&site);
     site.git(&["add", "."]);
-    let hook = |run: &str| site.muse(&["coord", "hook", "pre-commit", "--json"]).env("MUSE_RUN_ID", run).run();
+    let hook =
+        |run: &str| site.muse(&["coord", "hook", "pre-commit", "--json"]).env("MUSE_RUN_ID", run).run();
     let answer = hook("bob");
     assert_eq!((answer.code, &*answer.field("status"), &*answer.stderr), (1, "conflict", ""));
     let value = answer.value();
     assert_eq!((&value["stopped"], &value["exit_code"]), (&true.into(), &1.into()));
     assert_eq!(value["conflicts"][0]["holder"]["run_id"], "alice");
     let answer = hook("alice");
-    assert_eq!((answer.code, &*answer.field("status"), answer.value()["stopped"].clone()), (0, "ok", false.into()));
+    assert_eq!(
+        (answer.code, &*answer.field("status"), answer.value()["stopped"].clone()),
+        (0, "ok", false.into())
+    );
     // Called wrongly, it stops nothing.
     let wrong = site.muse(&["coord", "hook", "pre-commit", "--stricter"]).env("MUSE_RUN_ID", "bob").run();
     assert_eq!(wrong.code, 0);

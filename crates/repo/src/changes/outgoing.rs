@@ -1,5 +1,7 @@
 //! What a push would bring to the remote.
 
+use std::collections::BTreeSet;
+
 use gix::ObjectId;
 use gix::bstr::ByteSlice;
 
@@ -15,15 +17,23 @@ impl Changes {
     ///
     /// A line is none of Git's, or commits and trees cannot be read.
     pub fn outgoing(&self, lines: &[u8]) -> Result<ChangeSet, ChangesError> {
-        let mut set = ChangeSet::default();
+        // Many references are often one commit.
+        let mut pushed = BTreeSet::new();
         for line in lines.lines().filter(|line| !line.is_empty()) {
             let Some((local, remote)) = parse(line) else {
                 return Err(ChangesError::PushLine { line: line.to_str_lossy().into_owned() });
             };
-            if local.is_null() {
-                continue;
+            if !local.is_null() {
+                pushed.insert((local, remote));
             }
-            let brought = self.brought(local, remote)?;
+        }
+        let mut set = ChangeSet::default();
+        if pushed.is_empty() {
+            return Ok(set);
+        }
+        let tips = self.remote_tips()?;
+        for (local, remote) in pushed {
+            let brought = self.brought(local, remote, &tips)?;
             set.files.extend(brought.files);
             set.unsettled.extend(brought.unsettled);
         }
@@ -51,10 +61,15 @@ impl Changes {
             })
         };
         let null = ObjectId::null(self.repository.object_hash());
-        self.brought(id(local)?, remote.map_or(Ok(null), id)?)
+        self.brought(id(local)?, remote.map_or(Ok(null), id)?, &self.remote_tips()?)
     }
 
-    fn brought(&self, local: ObjectId, remote: ObjectId) -> Result<ChangeSet, ChangesError> {
+    fn brought(
+        &self,
+        local: ObjectId,
+        remote: ObjectId,
+        tips: &BTreeSet<ObjectId>,
+    ) -> Result<ChangeSet, ChangesError> {
         let damaged = |error: gix::Error| unreadable("read what is pushed in", self.git_dir(), error);
         let pushed = self.repository.find_object(local).map_err(damaged)?;
         let pushed = pushed.peel_tags_to_end().map_err(damaged)?;
@@ -65,7 +80,7 @@ impl Changes {
         let commit = (pushed.kind == gix::object::Kind::Commit).then_some(pushed.id);
         let new = pushed.peel_to_tree().map_err(damaged)?.id;
         let mut known = match commit {
-            Some(commit) => self.known_to_remotes(commit, remote)?,
+            Some(commit) => self.known_to_remotes(commit, remote, tips)?,
             None => Vec::new(),
         };
         let replaced = self.tree_of(remote);
@@ -93,27 +108,35 @@ impl Changes {
         Some(object.peel_to_tree().ok()?.id)
     }
 
-    /// The best common ancestors of `commit` and what remotes are known to have, `remote` among it: several where one
-    /// branch of a remote was merged into another.
-    fn known_to_remotes(&self, commit: ObjectId, remote: ObjectId) -> Result<Vec<ObjectId>, ChangesError> {
+    /// The commits that remotes are known to have at their branches.
+    fn remote_tips(&self) -> Result<BTreeSet<ObjectId>, ChangesError> {
         let damaged = |error: gix::Error| unreadable("look through the references of", self.git_dir(), error);
         let references = self.repository.references().map_err(damaged)?;
-        let mut tips: Vec<ObjectId> = Vec::new();
-        if self.repository.find_commit(remote).is_ok() {
-            tips.push(remote);
-        }
+        let mut tips = BTreeSet::new();
         for reference in references.prefixed("refs/remotes/").map_err(damaged)? {
             // One that leads nowhere, as `origin/HEAD` may, says nothing of what the remote has.
             let Some(mut reference) = reference.ok() else { continue };
             let Some(tip) = reference.peel_to_commit().ok() else { continue };
-            tips.push(tip.id);
+            tips.insert(tip.id);
         }
-        tips.sort();
-        tips.dedup();
+        Ok(tips)
+    }
+
+    /// The best common ancestors of `commit` with these, and with `remote` if that is a commit: several where one branch
+    /// of a remote was merged into another.
+    fn known_to_remotes(
+        &self,
+        commit: ObjectId,
+        remote: ObjectId,
+        tips: &BTreeSet<ObjectId>,
+    ) -> Result<Vec<ObjectId>, ChangesError> {
+        let remote = Some(remote).filter(|remote| self.repository.find_commit(*remote).is_ok());
+        let tips: Vec<ObjectId> = tips.iter().copied().chain(remote).collect();
         // The best common ancestor with nothing would be the commit itself.
         if tips.is_empty() {
             return Ok(Vec::new());
         }
+        let damaged = |error: gix::Error| unreadable("read what is pushed in", self.git_dir(), error);
         let bases = self.repository.merge_bases_many(commit, &tips).map_err(damaged)?;
         Ok(bases.into_iter().map(gix::Id::detach).collect())
     }

@@ -132,7 +132,9 @@ impl Report for HookReport {
         }
         if self.stopped {
             let what = self.what;
-            screen.hint(&format!("to {what} all the same: `git {what} --no-verify`, or set MUSE_GUARD=off for it"));
+            screen.hint(&format!(
+                "to {what} all the same: `git {what} --no-verify`, or set MUSE_GUARD=off for it"
+            ));
         }
     }
 }
@@ -181,8 +183,9 @@ fn look(hook: GitHook, args: &GitHookArgs, context: &Context) -> Result<Answer<H
     }
     let asks = match &run {
         Some(run) => run.clone(),
-        None => RunId::new(NOBODY)
-            .map_err(|error| CommandError::new(Kind::Internal, format!("no check without a run id: {error}")))?,
+        None => RunId::new(NOBODY).map_err(|error| {
+            CommandError::new(Kind::Internal, format!("no check without a run id: {error}"))
+        })?,
     };
     let require = args.require && run.is_some();
     let request = CheckRequest { require, ..request(asks, &footprint) };
@@ -203,8 +206,10 @@ fn look(hook: GitHook, args: &GitHookArgs, context: &Context) -> Result<Answer<H
             (args.strict, Some(error), Some(next.to_owned()))
         }
         (Some(run), Verdict::Conflict) if are_own => {
-            let error = format!("a run below `{run}`, whose environment may be the same, holds what it changes");
-            let next = "if it is done, have it release; if it is what commits, set MUSE_RUN_ID to its own id".to_owned();
+            let error =
+                format!("a run below `{run}`, whose environment may be the same, holds what it changes");
+            let next = "if it is done, have it release; if it is what commits, set MUSE_RUN_ID to its own id"
+                .to_owned();
             (args.strict, Some(error), Some(next))
         }
         (Some(_), Verdict::Conflict) if check.conflicts.is_empty() => {
@@ -238,14 +243,19 @@ fn look(hook: GitHook, args: &GitHookArgs, context: &Context) -> Result<Answer<H
 
 /// What Git says on standard input.
 fn pushed() -> Result<Vec<u8>, CommandError> {
-    let failed = |why: String| CommandError::new(Kind::Internal, format!("what is pushed cannot be told: {why}"));
+    let failed =
+        |why: String| CommandError::new(Kind::Internal, format!("what is pushed cannot be told: {why}"));
     let stdin = io::stdin();
     let mut lines = Vec::new();
     // Run by hand: nobody says anything.
     if stdin.is_terminal() {
         return Ok(lines);
     }
-    stdin.lock().take(PUSHED_BYTES_MAX + 1).read_to_end(&mut lines).map_err(|error| failed(error.to_string()))?;
+    stdin
+        .lock()
+        .take(PUSHED_BYTES_MAX + 1)
+        .read_to_end(&mut lines)
+        .map_err(|error| failed(error.to_string()))?;
     if lines.len() as u64 > PUSHED_BYTES_MAX {
         return Err(failed(format!("Git names more than {PUSHED_BYTES_MAX} bytes of references")));
     }

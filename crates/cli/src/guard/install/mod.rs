@@ -79,6 +79,7 @@ impl Target {
 
 /// How guards are to be installed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Options {
     /// Whether what could not be checked is blocked.
     pub(crate) strict: bool,

@@ -146,7 +146,9 @@ repos:
             }
             // It goes by the name under which a hook is called, so that one cannot be put aside.
             Manager::Overcommit => {
-                let text = format!("# a hook of PreCommit that runs: {commit}\n# a hook of PrePush that runs: {push}\n");
+                let text = format!(
+                    "# a hook of PreCommit that runs: {commit}\n# a hook of PrePush that runs: {push}\n"
+                );
                 vec![(OVERCOMMIT_FILE.to_owned(), text)]
             }
         }

@@ -159,7 +159,9 @@ pub(super) fn look(site: &Site) -> Result<Found, CommandError> {
             found.notes.push(format!("run by {}", manager.name()));
         } else {
             let name = manager.name();
-            found.notes.push(format!("{name} runs the hooks here: `muse coord guard install --git` says what it needs"));
+            found.notes.push(format!(
+                "{name} runs the hooks here: `muse coord guard install --git` says what it needs"
+            ));
         }
         return Ok(found);
     }
@@ -253,9 +255,12 @@ impl Place {
 fn metadata(path: &Path) -> Result<Option<fs::Metadata>, CommandError> {
     match fs::symlink_metadata(path) {
         Ok(metadata) => Ok(Some(metadata)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
         Err(error) => {
-            let message = format!("cannot look at {}: {error}: check its permissions, then try again", path.display());
+            let message =
+                format!("cannot look at {}: {error}: check its permissions, then try again", path.display());
             Err(CommandError::new(ErrorKind::ConfigUnreadable, message))
         }
     }

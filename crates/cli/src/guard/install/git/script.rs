@@ -56,7 +56,9 @@ pub(super) enum Kind {
 /// Tells what a file is to us by its bytes.
 pub(super) fn kind(bytes: &[u8]) -> Kind {
     let Ok(text) = std::str::from_utf8(bytes) else { return Kind::Foreign };
-    let Some(mark) = text.split_inclusive('\n').find(|line| line.starts_with(MARK)) else { return Kind::Foreign };
+    let Some(mark) = text.split_inclusive('\n').find(|line| line.starts_with(MARK)) else {
+        return Kind::Foreign;
+    };
     let hash = mark[MARK.len()..].split('.').next().unwrap_or_default();
     if hash == self::hash(&text.replacen(mark, "", 1)) { Kind::Ours } else { Kind::Changed }
 }
@@ -102,8 +104,9 @@ exit $code
 }
 
 fn hash(text: &str) -> String {
-    let digits = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    digits.chars().take(HASH_DIGITS).collect()
+    let digest = Sha256::digest(text.as_bytes());
+    let digits = digest.iter().flat_map(|byte| [byte >> 4, byte & 0xf]).take(HASH_DIGITS);
+    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
 
 #[cfg(test)]
