@@ -548,12 +548,15 @@ pub(crate) struct GuardTargets {
 /// be changed safely is left, and what to paste into it is printed (exit 3). A second call changes nothing.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
-#[command(after_help = "\
+#[command(
+    override_usage = "muse coord guard install [OPTIONS] <--TARGET>...",
+    after_help = "\
 Examples:
   muse coord guard install --claude-code --dry-run
   muse coord guard install --claude-code --git --skill
   muse coord guard install --all --strict
-  muse coord guard install --all --json | jq -r '.targets[] | \"\\(.target) \\(.status)\"'")]
+  muse coord guard install --all --json | jq -r '.targets[] | \"\\(.target) \\(.status)\"'"
+)]
 pub(crate) struct GuardInstallArgs {
     #[command(flatten)]
     pub(crate) targets: GuardTargets,
@@ -584,11 +587,14 @@ pub(crate) struct GuardInstallArgs {
 /// What was put in goes, and nothing else: files are then as they were before, byte for byte, and those that were made
 /// are removed. --all is everything of ours, wherever it is.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "muse coord guard uninstall [OPTIONS] <--TARGET>...",
+    after_help = "\
 Examples:
   muse coord guard uninstall --claude-code
   muse coord guard uninstall --all --dry-run
-  muse coord guard uninstall --all --json | jq -r '.targets[].files[].path'")]
+  muse coord guard uninstall --all --json | jq -r '.targets[].files[].path'"
+)]
 pub(crate) struct GuardUninstallArgs {
     #[command(flatten)]
     pub(crate) targets: GuardTargets,

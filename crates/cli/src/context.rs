@@ -198,6 +198,13 @@ impl Context {
         })
     }
 
+    /// Whether a program of this name would be found by its name alone.
+    #[expect(clippy::disallowed_methods, reason = "this is the one caller")]
+    pub(crate) fn finds_program(&self, name: &str) -> bool {
+        env::var_os("PATH")
+            .is_some_and(|path| env::split_paths(&path).any(|folder| folder.join(name).is_file()))
+    }
+
     /// Whether a command that is started from here would read from a terminal and write to one.
     pub(crate) fn is_interactive(&self) -> bool {
         io::stdin().is_terminal() && io::stdout().is_terminal()

@@ -13,7 +13,7 @@ mod support;
 use support::{ABSENT, Site, names, object};
 
 /// Every command, and the file of its snapshot.
-const COMMANDS: [(&[&str], &str); 18] = [
+const COMMANDS: [(&[&str], &str); 22] = [
     (&[], "muse"),
     (&["init"], "muse-init"),
     (&["coord"], "muse-coord"),
@@ -28,6 +28,10 @@ const COMMANDS: [(&[&str], &str); 18] = [
     (&["coord", "watch"], "muse-coord-watch"),
     (&["coord", "gc"], "muse-coord-gc"),
     (&["coord", "fsck"], "muse-coord-fsck"),
+    (&["coord", "guard"], "muse-coord-guard"),
+    (&["coord", "guard", "install"], "muse-coord-guard-install"),
+    (&["coord", "guard", "uninstall"], "muse-coord-guard-uninstall"),
+    (&["coord", "guard", "status"], "muse-coord-guard-status"),
     (&["coord", "guide"], "muse-coord-guide"),
     (&["demo"], "muse-demo"),
     (&["completions"], "muse-completions"),
@@ -69,13 +73,19 @@ fn no_command_is_forgotten() {
         let page = help(&site, command);
         let Some((_, commands)) = page.split_once("Commands:\n") else { return Vec::new() };
         let lines = commands.lines().take_while(|line| !line.is_empty());
-        lines.filter_map(|line| line.strip_prefix("  ")?.split(' ').next().map(str::to_owned)).collect()
+        // What begins with a blank is more of a description.
+        let name = |line: &str| line.strip_prefix("  ")?.split(' ').next().map(str::to_owned);
+        lines.filter_map(name).filter(|name| !name.is_empty()).collect()
     };
     let mut found = vec![String::new()];
-    for name in listed(&[]).iter().filter(|name| *name != "help") {
-        found.push(name.clone());
-        let below = listed(&[name]);
-        found.extend(below.iter().filter(|below| *below != "help").map(|below| format!("{name} {below}")));
+    let mut open: Vec<Vec<String>> = listed(&[]).into_iter().map(|name| vec![name]).collect();
+    while let Some(command) = open.pop() {
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        if words.last() == Some(&"help") {
+            continue;
+        }
+        open.extend(listed(&words).into_iter().map(|name| [command.clone(), vec![name]].concat()));
+        found.push(command.join(" "));
     }
     found.sort();
     let mut known: Vec<String> = COMMANDS.iter().map(|(command, _)| command.join(" ")).collect();
@@ -148,7 +158,7 @@ fn every_example_can_be_run() {
     let site = Site::new();
     for (command, _) in COMMANDS.iter().filter(|(command, _)| !command.is_empty()) {
         let page = help(&site, command);
-        if command == &["coord"] {
+        if [&["coord"][..], &["coord", "guard"]].contains(command) {
             continue; // It only leads to others.
         }
         let (_, examples) =

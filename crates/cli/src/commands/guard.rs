@@ -1,5 +1,7 @@
 //! `muse coord guard install`, `uninstall` and `status`.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use crate::args::{GuardInstallArgs, GuardStatusArgs, GuardTargets, GuardUninstallArgs};
@@ -52,21 +54,21 @@ impl ChangedFile {
             (Some(_), Some(_)) => "changed",
             (Some(_), None) => "removed",
         };
-        let diff = diff(&path, change.before.as_deref(), change.after.as_deref());
+        let diff = unified(&path, change.before.as_deref(), change.after.as_deref());
         ChangedFile { path, change: word, diff }
     }
 }
 
 /// The change of a file as a unified diff.
-fn diff(path: &str, before: Option<&[u8]>, after: Option<&[u8]>) -> String {
+fn unified(path: &str, before: Option<&[u8]>, after: Option<&[u8]>) -> String {
     let name = |side: &str, bytes: Option<&[u8]>| match bytes {
         Some(_) => format!("{side}/{path}"),
         None => "/dev/null".to_owned(),
     };
     let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
-    let patch = diffy::create_patch(&text(before), &text(after)).to_string();
+    let hunks = diffy::create_patch(&text(before), &text(after)).to_string();
     // The names that it gives are its own.
-    let hunks = patch.find("@@ ").map_or("", |at| &patch[at..]);
+    let hunks = hunks.find("@@ ").map_or("", |at| &hunks[at..]);
     format!("--- {}\n+++ {}\n{hunks}", name("a", before), name("b", after))
 }
 
@@ -111,24 +113,28 @@ impl Report for GuardReport {
     }
 }
 
+/// How often a plan is made anew because somebody else changed a file in between.
+const PLANS_MAX: usize = 10;
+
 pub(crate) fn install(
     args: &GuardInstallArgs,
     context: &Context,
 ) -> Result<Answer<GuardReport>, CommandError> {
     let top = context.top()?;
-    let mut site = Site::new(&top, context);
     let options = Options { strict: args.strict, mcp: args.mcp, require: args.require, force: args.force };
-    let (targets, left_out) = chosen(&args.targets, |target| target.is_in_use(&site));
-    let mut plans = Vec::with_capacity(targets.len());
-    for target in targets {
-        let plan = install::plan_install(target, &site, options)?;
-        site.take(&plan.changes);
-        plans.push((target, plan));
-    }
-    let mut answer = carry_out(plans, &site, args.dry_run, true)?;
+    let (targets, left_out) = chosen(&args.targets, |target| target.is_in_use(&top));
+    let mut answer = carry_out(&targets, &top, args.dry_run, true, |target, site| {
+        install::plan_install(target, site, options)
+    })?;
     if !left_out.is_empty() {
         let flags: Vec<String> = left_out.iter().map(|target| format!("--{}", target.word())).collect();
         answer.warnings.push(format!("not in use here, and left out: {}", flags.join(", ")));
+    }
+    if !context.finds_program("muse") {
+        answer.warnings.push(
+            "`muse` is not on PATH here: until it is, the guards let everything through, or block it with --strict"
+                .to_owned(),
+        );
     }
     if let Err(error) = context.repository() {
         answer
@@ -143,15 +149,8 @@ pub(crate) fn uninstall(
     context: &Context,
 ) -> Result<Answer<GuardReport>, CommandError> {
     let top = context.top()?;
-    let mut site = Site::new(&top, context);
     let (targets, _) = chosen(&args.targets, |_| true);
-    let mut plans = Vec::with_capacity(targets.len());
-    for target in targets {
-        let plan = install::plan_uninstall(target, &site)?;
-        site.take(&plan.changes);
-        plans.push((target, plan));
-    }
-    carry_out(plans, &site, args.dry_run, false)
+    carry_out(&targets, &top, args.dry_run, false, install::plan_uninstall)
 }
 
 /// The targets that are asked for, and those that `--all` leaves out.
@@ -179,16 +178,29 @@ fn chosen(args: &GuardTargets, mut is_in_use: impl FnMut(Target) -> bool) -> (Ve
     (all, left_out)
 }
 
-/// Writes what was planned, unless it is only asked for, and makes the report.
+/// Plans all targets, then writes what was planned, unless it is only asked for, and makes the report.
 fn carry_out(
-    plans: Vec<(Target, Plan)>,
-    site: &Site,
+    targets: &[Target],
+    top: &Path,
     dry_run: bool,
     is_install: bool,
+    plan: impl Fn(Target, &Site) -> Result<Plan, CommandError>,
 ) -> Result<Answer<GuardReport>, CommandError> {
-    if !dry_run {
-        apply(site.changes()).map_err(failure)?;
-    }
+    let mut attempt = 1;
+    let (site, plans) = loop {
+        let mut site = Site::new(top);
+        let mut plans = Vec::with_capacity(targets.len());
+        for &target in targets {
+            let plan = plan(target, &site)?;
+            site.take(&plan.changes);
+            plans.push((target, plan));
+        }
+        match if dry_run { Ok(()) } else { apply(site.changes()) } {
+            Ok(()) => break (site, plans),
+            Err(error) if error.is_overtaken() && attempt < PLANS_MAX => attempt += 1,
+            Err(error) => return Err(failure(error)),
+        }
+    };
     let done = |(target, plan): (Target, Plan)| {
         let status = match (plan.to_paste.is_empty(), plan.changes.is_empty(), is_install) {
             (false, ..) => "to_paste",
@@ -196,7 +208,7 @@ fn carry_out(
             (_, _, true) => "installed",
             (_, _, false) => "uninstalled",
         };
-        let files = plan.changes.iter().map(|change| ChangedFile::of(change, site)).collect();
+        let files = plan.changes.iter().map(|change| ChangedFile::of(change, &site)).collect();
         Done { target, status, files, to_paste: plan.to_paste, notes: plan.notes }
     };
     let targets: Vec<Done> = plans.into_iter().map(done).collect();
@@ -268,7 +280,7 @@ pub(crate) fn status(
     context: &Context,
 ) -> Result<Answer<GuardStatusReport>, CommandError> {
     let top = context.top()?;
-    let site = Site::new(&top, context);
+    let site = Site::new(&top);
     let mut targets = Vec::with_capacity(Target::ALL.len());
     for target in Target::ALL {
         let found = install::look(target, &site)?;

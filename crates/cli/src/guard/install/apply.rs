@@ -31,6 +31,14 @@ pub(crate) struct Fault {
     pub(crate) source: Option<io::Error>,
 }
 
+impl ApplyError {
+    /// Whether somebody else changed a file in between, so that another plan may do.
+    pub(crate) fn is_overtaken(&self) -> bool {
+        let (ApplyError::Nothing(fault) | ApplyError::Partly { fault, .. }) = self;
+        fault.source.as_ref().is_none_or(|source| source.kind() == io::ErrorKind::AlreadyExists)
+    }
+}
+
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let path = self.path.display();
@@ -65,8 +73,14 @@ pub(crate) fn apply(changes: &[FileChange]) -> Result<(), ApplyError> {
             return Err(ApplyError::Nothing(fault));
         }
     };
+    if let Err(fault) = changes.iter().try_for_each(is_as_planned) {
+        drop(staged);
+        take_back(&made);
+        return Err(ApplyError::Nothing(fault));
+    }
     for (done, Staged { change, content }) in staged.into_iter().enumerate() {
-        if let Err(fault) = publish(change, content) {
+        // A second time: somebody else may have been at it while those before it were published.
+        if let Err(fault) = is_as_planned(change).and_then(|()| publish(change, content)) {
             if done == 0 {
                 take_back(&made);
                 return Err(ApplyError::Nothing(fault));
@@ -94,9 +108,6 @@ fn stage<'a>(changes: &'a [FileChange], made: &mut Vec<PathBuf>) -> Result<Vec<S
             None => None,
         };
         staged.push(Staged { change, content });
-    }
-    for change in changes {
-        is_as_planned(change)?;
     }
     Ok(staged)
 }

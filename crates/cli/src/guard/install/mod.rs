@@ -11,11 +11,21 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::context::Context;
 use crate::error::{CommandError, Kind};
 
 pub(crate) mod apply;
+mod config;
 mod git;
+mod harness;
+mod json;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use self::json::Refusal;
+
+/// The largest configuration file that is changed: far more than anybody writes by hand.
+const CONFIG_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// What guards can be put into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -62,7 +72,7 @@ impl Target {
     }
 
     /// Whether it is in use in this working tree, as far as files tell: `--all` takes these.
-    pub(crate) fn is_in_use(self, site: &Site) -> bool {
+    pub(crate) fn is_in_use(self, top: &Path) -> bool {
         let signs: &[&str] = match self {
             Target::ClaudeCode => &[".claude", "CLAUDE.md", ".mcp.json"],
             Target::Codex => &[".codex"],
@@ -73,7 +83,7 @@ impl Target {
             Target::Git => &[".git"],
             Target::Skill | Target::AgentsMd => &[],
         };
-        signs.iter().any(|sign| site.top.join(sign).exists())
+        signs.iter().any(|sign| top.join(sign).exists())
     }
 }
 
@@ -92,19 +102,17 @@ pub(crate) struct Options {
 }
 
 /// Where guards are installed, and what is planned there so far.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Site<'a> {
     /// The top of the working tree: absolute, free of symbolic links.
     pub(crate) top: &'a Path,
-    /// What the process was started with.
-    pub(crate) context: &'a Context,
     /// What the targets before this one want to change, one change a file.
     planned: Vec<FileChange>,
 }
 
 impl<'a> Site<'a> {
-    pub(crate) const fn new(top: &'a Path, context: &'a Context) -> Site<'a> {
-        Site { top, context, planned: Vec::new() }
+    pub(crate) const fn new(top: &'a Path) -> Site<'a> {
+        Site { top, planned: Vec::new() }
     }
 
     /// Adds the changes of one target's plan.
@@ -142,6 +150,42 @@ impl<'a> Site<'a> {
         }
     }
 
+    /// Where a file of the working tree is, and its text as it will be once what is planned so far has been carried out;
+    /// `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, is no text, or a symbolic link leads to it from outside of the working tree: why, for a sentence
+    /// that begins with the file.
+    pub(crate) fn text(&self, relative: &str) -> Result<(PathBuf, Option<String>), Refusal> {
+        let path = self.locate(relative)?;
+        let is_odd =
+            path.metadata().is_ok_and(|metadata| !metadata.is_file() || metadata.len() > CONFIG_BYTES_MAX);
+        if is_odd {
+            return Err("it is no file, or too large for one".to_owned());
+        }
+        let bytes = self.read(&path).map_err(|error| error.message)?;
+        let text = bytes.map(String::from_utf8).transpose().map_err(|_| "it is not UTF-8")?;
+        Ok((path, text))
+    }
+
+    /// The file that a path leads to, by symbolic links that stay in the working tree.
+    fn locate(&self, relative: &str) -> Result<PathBuf, Refusal> {
+        let path = self.top.join(relative);
+        let there = path.ancestors().find(|path| path.symlink_metadata().is_ok()).unwrap_or(self.top);
+        let rest = path.strip_prefix(there).unwrap_or(Path::new(""));
+        let real =
+            there.canonicalize().map_err(|error| format!("{} leads nowhere ({error})", self.shown(there)))?;
+        if !real.starts_with(self.top) {
+            return Err(format!(
+                "{} leads out of the working tree, to {}",
+                self.shown(there),
+                real.display()
+            ));
+        }
+        Ok(if rest.as_os_str().is_empty() { real } else { real.join(rest) })
+    }
+
     /// A path for people: from the top of the working tree where it is inside it.
     pub(crate) fn shown(&self, path: &Path) -> String {
         path.strip_prefix(self.top).unwrap_or(path).to_string_lossy().into_owned()
@@ -177,10 +221,36 @@ pub(crate) struct FileChange {
     pub(crate) aside: Option<PathBuf>,
 }
 
+impl Plan {
+    /// The plan to change one file.
+    fn of_change(change: FileChange) -> Plan {
+        Plan { changes: vec![change], ..Plan::default() }
+    }
+
+    /// The plan that a person carries out.
+    fn of_paste(paste: Paste) -> Plan {
+        Plan { to_paste: vec![paste], ..Plan::default() }
+    }
+
+    /// Both, one after the other.
+    fn and(mut self, other: Plan) -> Plan {
+        for change in other.changes {
+            match self.changes.iter_mut().find(|planned| planned.path == change.path) {
+                Some(planned) => planned.after = change.after,
+                None => self.changes.push(change),
+            }
+        }
+        self.to_paste.extend(other.to_paste);
+        self.notes.extend(other.notes);
+        self
+    }
+}
+
 impl FileChange {
     /// The permissions of a file that is read.
     pub(crate) const READ: u32 = 0o666;
     /// The permissions of a file that is executed.
+    #[allow(dead_code, reason = "for the hooks of Git")]
     pub(crate) const EXECUTE: u32 = 0o777;
 }
 
@@ -222,6 +292,35 @@ pub(crate) struct Found {
     pub(crate) notes: Vec<String>,
 }
 
+impl Found {
+    /// What there is in one file: `look` tells its state and whether it is strict.
+    fn in_file(
+        path: &str,
+        read: Result<(PathBuf, Option<String>), Refusal>,
+        look: impl FnOnce(&str) -> Result<(State, Option<bool>), Refusal>,
+    ) -> Found {
+        let seen = read.and_then(|(_, text)| text.map_or(Ok((State::Absent, None)), |text| look(&text)));
+        let (state, strict, notes) = match seen {
+            Ok((state, strict)) => (state, strict, Vec::new()),
+            Err(reason) => (State::Broken, None, vec![format!("{path}: {reason}")]),
+        };
+        Found { state, strict, files: vec![path.to_owned()], notes }
+    }
+
+    /// Both, as one: a part that is missing is out of date.
+    fn and(mut self, other: Found) -> Found {
+        self.state = match (self.state, other.state) {
+            (one, other) if one == other => one,
+            (State::Broken, _) | (_, State::Broken) => State::Broken,
+            _ => State::Outdated,
+        };
+        self.strict = self.strict.or(other.strict);
+        self.files.extend(other.files);
+        self.notes.extend(other.notes);
+        self
+    }
+}
+
 /// Plans the installation of a target. Nothing is written.
 ///
 /// # Errors
@@ -230,7 +329,7 @@ pub(crate) struct Found {
 pub(crate) fn plan_install(target: Target, site: &Site, options: Options) -> Result<Plan, CommandError> {
     match target {
         Target::Git => git::plan_install(site, options),
-        _ => Ok(Plan::default()),
+        _ => Ok(harness::plan_install(target, site, options)),
     }
 }
 
@@ -242,7 +341,7 @@ pub(crate) fn plan_install(target: Target, site: &Site, options: Options) -> Res
 pub(crate) fn plan_uninstall(target: Target, site: &Site) -> Result<Plan, CommandError> {
     match target {
         Target::Git => git::plan_uninstall(site),
-        _ => Ok(Plan::default()),
+        _ => Ok(harness::plan_uninstall(target, site)),
     }
 }
 
@@ -252,8 +351,8 @@ pub(crate) fn plan_uninstall(target: Target, site: &Site) -> Result<Plan, Comman
 ///
 /// What is there cannot be read at all: permissions, the disk.
 pub(crate) fn look(target: Target, site: &Site) -> Result<Found, CommandError> {
-    if target == Target::Git {
-        return git::look(site);
+    match target {
+        Target::Git => git::look(site),
+        _ => Ok(harness::look(target, site)),
     }
-    Ok(Found { state: State::Absent, strict: None, files: Vec::new(), notes: Vec::new() })
 }
