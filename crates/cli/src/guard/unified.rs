@@ -106,12 +106,16 @@ impl Tree<'_> {
             }
             Target::Other(name) => self.whole(base, &name, WhyWhole::NoFile),
             Target::Changed { names, change } => {
-                let mut is_there = false;
-                for name in &names {
-                    is_there |= self.change(base, name, &change)?;
+                // One that is not below the top is noted, and not looked for.
+                let mut paths: Vec<String> =
+                    names.iter().filter_map(|name| self.below_top(base, name)).collect();
+                paths.dedup();
+                let mut is_there = paths.is_empty();
+                for path in &paths {
+                    is_there |= self.change(path, &change)?;
                 }
-                if let (false, Some(name)) = (is_there, names.first()) {
-                    self.whole(base, name, WhyWhole::NotApplied);
+                if let (false, Some(path)) = (is_there, paths.first()) {
+                    self.gathered.whole(path, WhyWhole::NotApplied);
                 }
             }
         }
@@ -125,19 +129,17 @@ impl Tree<'_> {
     }
 
     /// Adds what the change touches of a file; `false` where there is none.
-    fn change(&mut self, base: &Path, name: &Name, change: &Change<'_>) -> Result<bool, CommandError> {
-        // Where it is not below the top, that is said, whether it is there or not.
-        let Some(path) = self.below_top(base, name) else { return Ok(true) };
-        match self.find(&path)? {
+    fn change(&mut self, path: &str, change: &Change<'_>) -> Result<bool, CommandError> {
+        match self.find(path)? {
             Found::Nothing => return Ok(false),
-            Found::Other => self.gathered.whole(&path, WhyWhole::NoFile),
-            Found::TooLarge => self.gathered.whole(&path, WhyWhole::Large(Gathered::bytes_max())),
+            Found::Other => self.gathered.whole(path, WhyWhole::NoFile),
+            Found::TooLarge => self.gathered.whole(path, WhyWhole::Large(Gathered::bytes_max())),
             Found::Text(old) => match change.apply(&old) {
                 Some(new) => {
-                    self.gathered.texts(&path, &[Some(&old)], &new);
-                    self.texts.insert(path, new);
+                    self.gathered.texts(path, &[Some(&old)], &new);
+                    self.texts.insert(path.to_owned(), new);
                 }
-                None => self.gathered.whole(&path, WhyWhole::NotApplied),
+                None => self.gathered.whole(path, WhyWhole::NotApplied),
             },
         }
         Ok(true)
