@@ -1,6 +1,27 @@
 //! What guards do with files: reading what has changed, for `muse_guard` to tell what it touches.
 
+use std::path::{Component, Path, PathBuf};
+
 pub(crate) mod changes;
 mod comparing;
 mod gathered;
 pub(crate) mod unified;
+pub(crate) mod unknown;
+
+/// The path without `.` and `..`, and with the symbolic links above its last name resolved, where they lead anywhere:
+/// the file has its address by the folder that it lies in.
+fn physical(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => {
+                plain.pop();
+            }
+            Component::CurDir => {}
+            other => plain.push(other),
+        }
+    }
+    let resolved =
+        plain.parent().and_then(|parent| Some(parent.canonicalize().ok()?.join(plain.file_name()?)));
+    resolved.unwrap_or(plain)
+}

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use muse_guard::unified::{self, Change, FilePatch, Name, Target};
 use muse_guard::{Footprint, WhyWhole};
@@ -13,6 +13,7 @@ use muse_repo::{Changes, ChangesError, Repository};
 use muse_symbols::Why;
 
 use super::gathered::Gathered;
+use super::physical;
 use crate::context::Context;
 use crate::error::{CommandError, Kind};
 
@@ -185,22 +186,4 @@ impl Tree<'_> {
         }
         below
     }
-}
-
-/// The path without `.` and `..`, and with the symbolic links above its last name resolved, where they lead anywhere:
-/// the file has its address by the folder that it lies in.
-fn physical(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::ParentDir => {
-                plain.pop();
-            }
-            Component::CurDir => {}
-            other => plain.push(other),
-        }
-    }
-    let resolved =
-        plain.parent().and_then(|parent| Some(parent.canonicalize().ok()?.join(plain.file_name()?)));
-    resolved.unwrap_or(plain)
 }
