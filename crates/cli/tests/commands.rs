@@ -1343,6 +1343,7 @@ fn manual_pages_for_every_command() {
         "-demo",
         "-init",
         "-man",
+        "-symbols",
     ]
     .iter()
     .map(|command| format!("muse{command}.1"))
