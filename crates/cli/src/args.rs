@@ -29,6 +29,7 @@ pub(crate) enum Command {
     /// Reserve, heartbeat, release: the coordination of runs.
     #[command(subcommand)]
     Coord(Coord),
+    Symbols(SymbolsArgs),
     Demo(DemoArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
@@ -611,6 +612,28 @@ Examples:
   muse coord guard status
   muse coord guard status --json | jq -r '.targets[] | select(.state != \"installed\") | .target'")]
 pub(crate) struct GuardStatusArgs {}
+
+/// Print the symbols of source files, as addresses.
+///
+/// One a line, with its kind and lines, in the order of the text; what lies outside all of them is `PATH::@top`. Of a
+/// folder, all files below it that are in a known language and that Git does not ignore. Needs a Git repository, or a
+/// store, and nothing else. Exit 3: something could not be read; the rest is shown.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  muse symbols src/billing.py
+  muse symbols src/ tests/ | grep method
+  muse symbols src/ --json | jq -r '.files[].symbols[].address'
+  muse symbols src/ --references --json | jq -r '.files[].references[] | select(.name == \"total\")'")]
+pub(crate) struct SymbolsArgs {
+    /// Files and folders, up to 20,000 files in all. A file of more than 1 MiB is left out.
+    #[arg(value_name = "PATH", required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+
+    /// Print the names that are called or used, too, and where.
+    #[arg(long)]
+    pub(crate) references: bool,
+}
 
 /// Print how an agent uses this well.
 #[derive(Debug, Args)]

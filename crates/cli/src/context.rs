@@ -9,7 +9,7 @@ use muse_coord::address::{Entry, Place, Tree};
 use muse_coord::{
     Address, Clock, Coordinator, FileEngine, Progress, RunId, Safeguards, Stopwatch, SystemClock, Timestamp,
 };
-use muse_repo::{GitEnvironment, Repository};
+use muse_repo::{FindError, GitEnvironment, Repository};
 
 use crate::error::{CommandError, Kind};
 
@@ -118,7 +118,12 @@ impl Context {
 
     /// The repository that the command runs in.
     pub(crate) fn repository(&self) -> Result<Repository, CommandError> {
-        Ok(Repository::find(&self.current_directory()?, self.root())?)
+        Ok(self.find_repository()??)
+    }
+
+    /// As [`Context::repository`], for those who can do without.
+    pub(crate) fn find_repository(&self) -> Result<Result<Repository, FindError>, CommandError> {
+        Ok(Repository::find(&self.current_directory()?, self.root()))
     }
 
     /// The top of the working tree that the command runs in, whether or not there is a store.

@@ -151,6 +151,17 @@ impl Footprint {
         }
     }
 
+    /// Adds all that `other` touches.
+    pub fn append(&mut self, other: Footprint) {
+        let Footprint { exclusive, shared, whole } = other;
+        // Before its addresses are: what is here already has its reason.
+        let new = whole.into_iter().filter(|whole| !self.exclusive.contains(&whole.address));
+        self.whole.extend(new);
+        self.whole.sort_by(|one, other| one.address.cmp(&other.address));
+        self.exclusive.extend(exclusive);
+        self.shared.extend(shared);
+    }
+
     /// Whether nothing is touched.
     pub fn is_empty(&self) -> bool {
         self.exclusive.is_empty() && self.shared.is_empty()
@@ -166,7 +177,8 @@ impl Footprint {
         self.shared.iter()
     }
 
-    /// Which files are touched whole, and why, in the order in which they were added.
+    /// Which files are touched whole, and why: in the order in which they were added, or, after
+    /// [`Footprint::append`], in that of their addresses.
     pub fn whole(&self) -> &[Whole] {
         &self.whole
     }
@@ -248,6 +260,33 @@ mod tests {
     fn a_path_is_quoted_as_addresses_are() {
         let (exclusive, _) = told("src/[id] ü.py", Some("def f(): return 1\n"), Some("def f(): return 2\n"));
         assert_eq!(exclusive, ["src/\\[id\\] ü.py::f"]);
+    }
+
+    #[test]
+    fn two_footprints_are_one_whatever_their_order() {
+        let one = |path: &str, old: &str, new: &str| {
+            let mut footprint = Footprint::default();
+            footprint.add(path, Some(old.as_bytes()), Some(new.as_bytes()), &limits()).unwrap();
+            footprint
+        };
+        let parts = [
+            one("b.txt", "1", "2"),
+            one("a.txt", "1", "2"),
+            one("b.txt", "2", "3"),
+            one("a.py", "def f(): return 1\n", "import a\ndef f(): return 2\n"),
+        ];
+        let joined = |order: [usize; 4]| {
+            let mut all = Footprint::default();
+            for part in order {
+                all.append(parts[part].clone());
+            }
+            all
+        };
+        let all = joined([0, 1, 2, 3]);
+        let whole: Vec<&str> = all.whole().iter().map(|whole| whole.address.as_str()).collect();
+        assert_eq!(whole, ["a.txt", "b.txt"]);
+        assert_eq!((all.exclusive().len(), all.shared().len()), (3, 1));
+        assert_eq!(all, joined([3, 2, 1, 0]));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::error::{CommandError, Kind};
 use crate::exit;
 use crate::guard::changes::{self, Source};
-use crate::guard::unified;
+use crate::guard::{unified, unknown};
 use crate::output::{Answer, Report, Screen};
 use crate::wait::{SHOWN_MAX, describe, flag_value, in_the_way, more, or_end_the_holder};
 
@@ -196,6 +196,9 @@ fn answer(args: &CheckArgs, context: &Context) -> Result<Answer<CheckReport>, Co
     };
     let request = CheckRequest { require: args.require, ..request };
     let check = context.coordinator(&repository).check(&request)?;
+    if is_typed {
+        warnings.extend(unknown::warnings(&request.addresses(), repository.top()));
+    }
     let report = CheckReport { is_typed, ..CheckReport::of(request, check) };
     Ok(Answer { report, warnings })
 }

@@ -26,6 +26,7 @@ mod release;
 mod reserve;
 mod run;
 mod show;
+mod symbols;
 pub(crate) mod watch;
 
 /// The most reservations of one call, as many as addresses of a reserve.
@@ -56,6 +57,7 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> u8 {
         }
         Command::Coord(Coord::Guard(Guard::Status(args))) => print(guard::status(&args, context), context),
         Command::Coord(Coord::Guide(args)) => print(guide::run(&args), context),
+        Command::Symbols(args) => print(symbols::run(&args, context), context),
         Command::Demo(args) => print(demo::run(&args, context), context),
         Command::Completions(args) => print(completions::run(&args), context),
         Command::Man(args) => print(man::run(&args), context),

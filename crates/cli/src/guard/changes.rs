@@ -9,6 +9,7 @@ use muse_repo::{
 };
 use muse_symbols::{Language, Why};
 
+use super::comparing::{self, Texts};
 use super::gathered::Gathered;
 use crate::context::Context;
 use crate::error::{self, CommandError};
@@ -45,13 +46,17 @@ pub(crate) fn footprint(
         Source::Pushed { remote, local } => changes.outgoing_between(remote, local)?,
     };
     let mut reader = Reader { contents: changes.contents(), gathered: Gathered::default() };
-    for change in &files {
-        match place.address_path(&change.path) {
-            Some(path) => reader.add(path, change)?,
-            None => reader.gathered.outside(&change.path),
+    let mut gathered = comparing::compare(files.len(), |hand_over| {
+        for change in &files {
+            if let Some(path) = place.address_path(&change.path) {
+                reader.add(path, change, hand_over)?;
+            } else {
+                reader.gathered.outside(&change.path);
+            }
         }
-    }
-    let mut gathered = reader.gathered;
+        Ok::<(), CommandError>(())
+    })?;
+    gathered.append(reader.gathered);
     for Unsettled { path, reason } in &unsettled {
         match (reason, place.address_path(path)) {
             (_, None) => gathered.outside(path),
@@ -98,7 +103,13 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn add(&mut self, path: &str, change: &FileChange) -> Result<(), CommandError> {
+    /// Adds what is known without its text; the others are handed over to be compared.
+    fn add(
+        &mut self,
+        path: &str,
+        change: &FileChange,
+        hand_over: &mut dyn FnMut(Texts),
+    ) -> Result<(), CommandError> {
         let Some(new) = &change.new else {
             self.gathered.whole(path, Why::Deleted);
             return Ok(());
@@ -113,44 +124,46 @@ impl Reader<'_> {
         } else if Language::of_path(path).is_none() {
             self.gathered.whole(path, Why::NoLanguage);
         } else {
-            self.compare(path, olds().flatten().filter(|old| old.kind() == new.kind()), new)?;
+            let olds = olds().flatten().filter(|old| old.kind() == new.kind());
+            if let Some(texts) = self.texts(path, olds, new)? {
+                hand_over(texts);
+            }
         }
         Ok(())
     }
 
-    /// Adds what differs from all of `olds`, by their texts.
-    fn compare<'a>(
+    /// The texts of a file. Where they are not to be had, the file is noted as touched whole.
+    fn texts<'a>(
         &mut self,
         path: &str,
         olds: impl Iterator<Item = &'a Side>,
         new: &Side,
-    ) -> Result<(), CommandError> {
+    ) -> Result<Option<Texts>, CommandError> {
         let bytes_max = Gathered::bytes_max();
         let new = match self.contents.read(new, bytes_max)? {
             Content::Bytes(bytes) => bytes,
             Content::TooLarge => {
                 self.gathered.whole(path, WhyWhole::Large(bytes_max));
-                return Ok(());
+                return Ok(None);
             }
             // It went away meanwhile.
             Content::Nothing => {
                 self.gathered.whole(path, Why::Deleted);
-                return Ok(());
+                return Ok(None);
             }
         };
         let mut texts = Vec::new();
         for old in olds {
+            // One that is too large tells nothing that the others do not tell better.
             if let Content::Bytes(bytes) = self.contents.read(old, bytes_max)? {
                 texts.push(bytes);
             }
         }
         if texts.is_empty() {
             self.gathered.whole(path, WhyWhole::Large(bytes_max));
-        } else {
-            let texts: Vec<Option<&[u8]>> = texts.iter().map(|text| Some(text.as_slice())).collect();
-            self.gathered.texts(path, &texts, &new);
+            return Ok(None);
         }
-        Ok(())
+        Ok(Some(Texts { path: path.to_owned(), olds: texts, new }))
     }
 }
 

@@ -33,6 +33,13 @@ impl Gathered {
         self.note(path, &added);
     }
 
+    /// All that is gathered there too.
+    pub(super) fn append(&mut self, mut other: Gathered) {
+        self.footprint.append(other.footprint);
+        self.outside.append(&mut other.outside);
+        self.not_addressed.append(&mut other.not_addressed);
+    }
+
     /// A path that is not below the top.
     pub(super) fn outside(&mut self, path: &str) {
         self.outside.push(path.to_owned());
@@ -53,7 +60,9 @@ impl Gathered {
 
     /// What is touched. What has to be said of it is added to `warnings`.
     pub(super) fn finish(self, repository: &Repository, warnings: &mut Vec<String>) -> Footprint {
-        let Gathered { footprint, outside, not_addressed } = self;
+        let Gathered { footprint, mut outside, mut not_addressed } = self;
+        outside.sort();
+        not_addressed.sort();
         let top = repository.top().display();
         warnings.extend(several(&outside).map(|paths| format!("{paths}: left out, not being below {top}")));
         warnings.extend(several(&not_addressed).map(|paths| {

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use muse_guard::unified::{self, Change, FilePatch, Name, Target};
 use muse_guard::{Footprint, WhyWhole};
@@ -13,6 +13,7 @@ use muse_repo::{Changes, ChangesError, Repository};
 use muse_symbols::Why;
 
 use super::gathered::Gathered;
+use super::physical;
 use crate::context::Context;
 use crate::error::{CommandError, Kind};
 
@@ -106,12 +107,16 @@ impl Tree<'_> {
             }
             Target::Other(name) => self.whole(base, &name, WhyWhole::NoFile),
             Target::Changed { names, change } => {
-                let mut is_there = false;
-                for name in &names {
-                    is_there |= self.change(base, name, &change)?;
+                // One that is not below the top is noted, and not looked for.
+                let mut paths: Vec<String> =
+                    names.iter().filter_map(|name| self.below_top(base, name)).collect();
+                paths.dedup();
+                let mut is_there = paths.is_empty();
+                for path in &paths {
+                    is_there |= self.change(path, &change)?;
                 }
-                if let (false, Some(name)) = (is_there, names.first()) {
-                    self.whole(base, name, WhyWhole::NotApplied);
+                if let (false, Some(path)) = (is_there, paths.first()) {
+                    self.gathered.whole(path, WhyWhole::NotApplied);
                 }
             }
         }
@@ -125,19 +130,17 @@ impl Tree<'_> {
     }
 
     /// Adds what the change touches of a file; `false` where there is none.
-    fn change(&mut self, base: &Path, name: &Name, change: &Change<'_>) -> Result<bool, CommandError> {
-        // Where it is not below the top, that is said, whether it is there or not.
-        let Some(path) = self.below_top(base, name) else { return Ok(true) };
-        match self.find(&path)? {
+    fn change(&mut self, path: &str, change: &Change<'_>) -> Result<bool, CommandError> {
+        match self.find(path)? {
             Found::Nothing => return Ok(false),
-            Found::Other => self.gathered.whole(&path, WhyWhole::NoFile),
-            Found::TooLarge => self.gathered.whole(&path, WhyWhole::Large(Gathered::bytes_max())),
+            Found::Other => self.gathered.whole(path, WhyWhole::NoFile),
+            Found::TooLarge => self.gathered.whole(path, WhyWhole::Large(Gathered::bytes_max())),
             Found::Text(old) => match change.apply(&old) {
                 Some(new) => {
-                    self.gathered.texts(&path, &[Some(&old)], &new);
-                    self.texts.insert(path, new);
+                    self.gathered.texts(path, &[Some(&old)], &new);
+                    self.texts.insert(path.to_owned(), new);
                 }
-                None => self.gathered.whole(&path, WhyWhole::NotApplied),
+                None => self.gathered.whole(path, WhyWhole::NotApplied),
             },
         }
         Ok(true)
@@ -183,22 +186,4 @@ impl Tree<'_> {
         }
         below
     }
-}
-
-/// The path without `.` and `..`, and with the symbolic links above its last name resolved, where they lead anywhere:
-/// the file has its address by the folder that it lies in.
-fn physical(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::ParentDir => {
-                plain.pop();
-            }
-            Component::CurDir => {}
-            other => plain.push(other),
-        }
-    }
-    let resolved =
-        plain.parent().and_then(|parent| Some(parent.canonicalize().ok()?.join(plain.file_name()?)));
-    resolved.unwrap_or(plain)
 }
