@@ -9,12 +9,16 @@ use muse_coord::address::{Entry, Place, Tree};
 use muse_coord::{
     Address, Clock, Coordinator, FileEngine, Progress, RunId, Safeguards, Stopwatch, SystemClock, Timestamp,
 };
-use muse_repo::Repository;
+use muse_repo::{FindError, GitEnvironment, Repository};
 
 use crate::error::{CommandError, Kind};
 
 /// The environment variable that stands in for `--run-id`.
 pub(crate) const RUN_ID_VARIABLE: &str = "MUSE_RUN_ID";
+/// What the names of variables begin with by which `git merge` tells its hooks what it merges; an id follows.
+const MERGED_PREFIX: &str = "GITHEAD_";
+/// The environment variable that is `off` for what no guard is to look at.
+const GUARD_VARIABLE: &str = "MUSE_GUARD";
 /// The environment variable that names the repository.
 const ROOT_VARIABLE: &str = "MUSE_REPO_ROOT";
 
@@ -69,6 +73,13 @@ impl Context {
         if is_help { words } else { self.arguments.iter().collect() }
     }
 
+    /// Whether this is called as a hook, whose caller reads exit codes in its own way.
+    pub(crate) fn is_hook(&self) -> bool {
+        let is_flag = |argument: &&OsString| argument.as_encoded_bytes().starts_with(b"-");
+        let mut words = self.arguments.iter().skip(1).filter(|argument| !is_flag(argument));
+        words.next().is_some_and(|word| word == "coord") && words.next().is_some_and(|word| word == "hook")
+    }
+
     /// Milliseconds since the process began its work, to the microsecond.
     pub(crate) fn duration_ms(&self) -> f64 {
         (self.stopwatch.elapsed().as_secs_f64() * 1_000_000.0).round() / 1000.0
@@ -107,7 +118,12 @@ impl Context {
 
     /// The repository that the command runs in.
     pub(crate) fn repository(&self) -> Result<Repository, CommandError> {
-        Ok(Repository::find(&self.current_directory()?, self.root())?)
+        Ok(self.find_repository()??)
+    }
+
+    /// As [`Context::repository`], for those who can do without.
+    pub(crate) fn find_repository(&self) -> Result<Result<Repository, FindError>, CommandError> {
+        Ok(Repository::find(&self.current_directory()?, self.root()))
     }
 
     /// The top of the working tree that the command runs in, whether or not there is a store.
@@ -144,6 +160,40 @@ impl Context {
                 format!("the current directory cannot be told ({error}): change to one that exists");
             CommandError::new(Kind::NotARepository, message)
         })
+    }
+
+    /// Whether guards are to let everything through.
+    #[expect(clippy::disallowed_methods, reason = "this is the one caller")]
+    pub(crate) fn is_guard_off(&self) -> bool {
+        env::var_os(GUARD_VARIABLE).is_some_and(|value| value == "off")
+    }
+
+    /// What the pre-commit framework tells a hook `pre-push`, whose standard input it keeps: what the remote has, unless
+    /// it has nothing, and what is pushed.
+    #[expect(clippy::disallowed_methods, reason = "this is the one caller")]
+    pub(crate) fn told_by_pre_commit(&self) -> Option<(Option<String>, String)> {
+        let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
+        let local = variable("PRE_COMMIT_TO_REF").or_else(|| variable("PRE_COMMIT_LOCAL_BRANCH"))?;
+        Some((variable("PRE_COMMIT_FROM_REF"), local))
+    }
+
+    /// What Git tells its hooks.
+    #[expect(clippy::disallowed_methods, reason = "this is the one caller")]
+    pub(crate) fn git_environment(&self) -> GitEnvironment {
+        let path = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let is_id = |text: &str| text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let merged = env::vars_os().filter_map(|(name, _)| {
+            let id = name.to_str()?.strip_prefix(MERGED_PREFIX)?;
+            is_id(id).then(|| id.to_owned())
+        });
+        let mut merged: Vec<String> = merged.collect();
+        merged.sort();
+        GitEnvironment {
+            git_dir: path("GIT_DIR"),
+            work_tree: path("GIT_WORK_TREE"),
+            index_file: path("GIT_INDEX_FILE"),
+            merged,
+        }
     }
 
     /// The path of this very program, to start more of it.

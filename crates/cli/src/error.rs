@@ -2,7 +2,7 @@
 
 use muse_coord::record::RecordError;
 use muse_coord::{EngineError, IdError, ReservationId};
-use muse_repo::{FindError, GitError, InitError};
+use muse_repo::{ChangesError, FindError, GitError, InitError};
 
 use crate::exit;
 
@@ -137,6 +137,19 @@ impl From<FindError> for CommandError {
             | FindError::Git(GitError::Damaged { .. } | GitError::DeadLink { .. })
             | FindError::Mark(_)
             | FindError::Io { .. } => Kind::StoreDamaged,
+            _ => Kind::Internal,
+        };
+        CommandError::new(kind, error.to_string())
+    }
+}
+
+impl From<ChangesError> for CommandError {
+    fn from(error: ChangesError) -> CommandError {
+        let kind = match &error {
+            ChangesError::NotGit { .. } | ChangesError::NoWorkingTree { .. } => Kind::NotARepository,
+            ChangesError::Revision { .. } | ChangesError::PushLine { .. } => Kind::BadArgs,
+            ChangesError::Git(_) | ChangesError::Unreadable { .. } => Kind::StoreDamaged,
+            // A format that is not known.
             _ => Kind::Internal,
         };
         CommandError::new(kind, error.to_string())

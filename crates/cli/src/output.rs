@@ -378,7 +378,7 @@ fn usage_screen(rendered: &str) -> Screen {
 }
 
 /// The parser's message as one sentence: without its label, its usage line, its advice, and its line breaks.
-fn usage_sentence(rendered: &str) -> String {
+pub(crate) fn usage_sentence(rendered: &str) -> String {
     let end =
         ["\n\nUsage:", "\n\nFor more information"].iter().filter_map(|advice| rendered.find(advice)).min();
     let said = end.map_or(rendered, |end| &rendered[..end]);

@@ -1347,6 +1347,7 @@ fn manual_pages_for_every_command() {
         "-demo",
         "-init",
         "-man",
+        "-symbols",
     ]
     .iter()
     .map(|command| format!("muse{command}.1"))

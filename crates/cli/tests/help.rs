@@ -10,10 +10,12 @@ use std::path::Path;
 
 mod support;
 
+use support::git::git;
 use support::{ABSENT, Site, names, object};
 
 /// Every command, and the file of its snapshot.
 const COMMANDS: [(&[&str], &str); 22] = [
+const COMMANDS: [(&[&str], &str); 19] = [
     (&[], "muse"),
     (&["init"], "muse-init"),
     (&["coord"], "muse-coord"),
@@ -33,6 +35,7 @@ const COMMANDS: [(&[&str], &str); 22] = [
     (&["coord", "guard", "uninstall"], "muse-coord-guard-uninstall"),
     (&["coord", "guard", "status"], "muse-coord-guard-status"),
     (&["coord", "guide"], "muse-coord-guide"),
+    (&["symbols"], "muse-symbols"),
     (&["demo"], "muse-demo"),
     (&["completions"], "muse-completions"),
     (&["man"], "muse-man"),
@@ -153,9 +156,22 @@ fn words(line: &str) -> Option<Vec<String>> {
     Some(words)
 }
 
+/// Where there is what the examples name.
+fn shop() -> Site {
+    let site = Site::without_store();
+    git(site.path(), &["init", "--quiet"]);
+    site.muse(&["init"]).run().is_success();
+    site.file("src/billing.py", "def compute_total(): pass\n");
+    site.file("tests/test_billing.py", "def test_total(): pass\n");
+    site.file("feature.patch", "--- a/new.py\n+++ b/new.py\n@@ -0,0 +1 @@\n+x = 1\n");
+    git(site.path(), &["add", "--all"]);
+    git(site.path(), &["commit", "--quiet", "-m", "a shop"]);
+    site
+}
+
 #[test]
 fn every_example_can_be_run() {
-    let site = Site::new();
+    let site = shop();
     for (command, _) in COMMANDS.iter().filter(|(command, _)| !command.is_empty()) {
         let page = help(&site, command);
         if [&["coord"][..], &["coord", "guard"]].contains(command) {

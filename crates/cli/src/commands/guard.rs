@@ -92,8 +92,10 @@ impl Report for GuardReport {
             }
             for paste in to_paste {
                 screen.error(&format!("{word}: {} is left as it is: {}", paste.path, paste.reason));
-                screen.hint(&format!("put this into {} by hand:", paste.path));
-                screen.source(&paste.text);
+                if !paste.text.is_empty() {
+                    screen.hint(&format!("put this into {} by hand:", paste.path));
+                    screen.source(&paste.text);
+                }
             }
             for note in notes {
                 screen.hint(note);
@@ -119,7 +121,7 @@ pub(crate) fn install(
     context: &Context,
 ) -> Result<Answer<GuardReport>, CommandError> {
     let top = context.top()?;
-    let options = Options { strict: args.strict, mcp: args.mcp };
+    let options = Options { strict: args.strict, mcp: args.mcp, require: args.require, force: args.force };
     let (targets, left_out) = chosen(&args.targets, |target| target.is_in_use(&top));
     let mut answer = carry_out(&targets, &top, args.dry_run, true, |target, site| {
         install::plan_install(target, site, options)

@@ -17,6 +17,7 @@ mod gc;
 mod guard;
 mod guide;
 mod heartbeat;
+pub(crate) mod hook;
 mod init;
 mod list;
 mod log;
@@ -25,6 +26,7 @@ mod release;
 mod reserve;
 mod run;
 mod show;
+mod symbols;
 pub(crate) mod watch;
 
 /// The most reservations of one call, as many as addresses of a reserve.
@@ -48,12 +50,14 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> u8 {
         Command::Coord(Coord::Watch(args)) => watch::run(&args, context),
         Command::Coord(Coord::Gc(args)) => print(gc::run(&args, context), context),
         Command::Coord(Coord::Fsck(args)) => print(fsck::run(&args, context), context),
+        Command::Coord(Coord::Hook(hook)) => hook::run(&hook, context),
         Command::Coord(Coord::Guard(Guard::Install(args))) => print(guard::install(&args, context), context),
         Command::Coord(Coord::Guard(Guard::Uninstall(args))) => {
             print(guard::uninstall(&args, context), context)
         }
         Command::Coord(Coord::Guard(Guard::Status(args))) => print(guard::status(&args, context), context),
         Command::Coord(Coord::Guide(args)) => print(guide::run(&args), context),
+        Command::Symbols(args) => print(symbols::run(&args, context), context),
         Command::Demo(args) => print(demo::run(&args, context), context),
         Command::Completions(args) => print(completions::run(&args), context),
         Command::Man(args) => print(man::run(&args), context),

@@ -1,6 +1,7 @@
 //! `muse coord reserve`.
 
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use muse_coord::{
@@ -15,6 +16,7 @@ use crate::commands::{reason, reservation_id, ttl};
 use crate::context::Context;
 use crate::error::{CommandError, Kind};
 use crate::exit;
+use crate::guard::unknown;
 use crate::output::{Answer, Report, Screen, print, print_or_take_back};
 use crate::report::{doing, duration};
 use crate::wait::{self, Interrupts, Refusal, SHOWN_MAX, more, patience, take_back};
@@ -120,8 +122,8 @@ pub(crate) fn run(args: &ReserveArgs, context: &Context) -> u8 {
 
 /// Reserves, or says who is in the way.
 fn at_once(args: &ReserveArgs, context: &Context) -> Result<Answer<ReserveReport>, CommandError> {
-    let Wanted { request, coordinator, mut warnings } = Wanted::of(args, context)?;
-    let report = answered(coordinator.reserve(&request)?, &request, &mut warnings, context)?;
+    let Wanted { request, coordinator, top, mut warnings } = Wanted::of(args, context)?;
+    let report = answered(coordinator.reserve(&request)?, &request, &top, &mut warnings, context)?;
     Ok(Answer { report, warnings })
 }
 
@@ -134,13 +136,13 @@ fn in_turn(args: &ReserveArgs, patience: Duration, context: &Context) -> u8 {
         let waited = wait::reserve(&wanted.coordinator, &wanted.request, patience, interrupt, context)?;
         Ok((wanted, interrupts, waited, waiting.elapsed()))
     });
-    let (Wanted { request, coordinator, mut warnings }, interrupts, waited, time) = match waited {
+    let (Wanted { request, coordinator, top, mut warnings }, interrupts, waited, time) = match waited {
         Ok(waited) => waited,
         Err(error) => return print::<ReserveReport>(Err(error), context),
     };
     let run = &request.run;
     let report = match waited {
-        Waited::Answered(reserved) => match answered(reserved, &request, &mut warnings, context) {
+        Waited::Answered(reserved) => match answered(reserved, &request, &top, &mut warnings, context) {
             Ok(report) => report,
             Err(error) => return print::<ReserveReport>(Err(error), context),
         },
@@ -184,6 +186,8 @@ pub(super) fn tell(answer: Answer<ReserveReport>, context: &Context) -> u8 {
 struct Wanted {
     request: Request,
     coordinator: Coordinator<FileEngine<SystemClock>>,
+    /// What the addresses are relative to.
+    top: PathBuf,
     warnings: Vec<String>,
 }
 
@@ -212,7 +216,7 @@ impl Wanted {
         request.branch = branch(&repository, &mut warnings);
 
         let coordinator = context.coordinator(&repository);
-        Ok(Wanted { request, coordinator, warnings })
+        Ok(Wanted { request, coordinator, top: repository.top().to_owned(), warnings })
     }
 }
 
@@ -220,6 +224,7 @@ impl Wanted {
 fn answered(
     reserved: Reserved,
     request: &Request,
+    top: &Path,
     warnings: &mut Vec<String>,
     context: &Context,
 ) -> Result<ReserveReport, CommandError> {
@@ -227,6 +232,10 @@ fn answered(
         Reserved::Granted(grant) => {
             let now = context.now();
             warnings.extend(grant_warnings(&grant, request, now));
+            // The store's lock is not held any more, and a grant that was made before has told it.
+            if !grant.renewed {
+                warnings.extend(unknown::warnings(&grant.lease.reservation.addresses, top));
+            }
             Ok(ReserveReport::Granted(granted(*grant, now)))
         }
         Reserved::Denied { conflicts } => Ok(denied(conflicts, &request.run)),

@@ -137,7 +137,13 @@ fn write_beside(change: &FileChange, folder: &Path, bytes: &[u8]) -> io::Result<
     let mut file = builder.tempfile_in(folder)?;
     file.write_all(bytes)?;
     if change.before.is_some() {
-        let permissions = fs::metadata(&change.path)?.permissions();
+        let mut permissions = fs::metadata(&change.path)?.permissions();
+        #[cfg(unix)]
+        if change.mode == FileChange::EXECUTE {
+            use std::os::unix::fs::PermissionsExt as _;
+            // Whoever may read it may execute it.
+            permissions.set_mode(permissions.mode() | (permissions.mode() & 0o444) >> 2);
+        }
         file.as_file().set_permissions(permissions)?;
     }
     file.as_file().sync_all()?;
@@ -147,6 +153,10 @@ fn write_beside(change: &FileChange, folder: &Path, bytes: &[u8]) -> io::Result<
 /// Checks that a file still holds what the plan was made for.
 fn is_as_planned(change: &FileChange) -> Result<(), Fault> {
     let fault = |operation, source| Fault { operation, path: change.path.clone(), source };
+    if change.aside.is_some() && change.after.is_some() {
+        // Putting it aside fails where it has gone, or where its new name is taken.
+        return Ok(());
+    }
     let now = match fs::read(&change.path) {
         Ok(bytes) => Some(bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -159,6 +169,14 @@ fn is_as_planned(change: &FileChange) -> Result<(), Fault> {
 fn publish(change: &FileChange, content: Option<NamedTempFile>) -> Result<(), Fault> {
     let fault = |operation, source| Fault { operation, path: change.path.clone(), source: Some(source) };
     match content {
+        Some(content) if let Some(aside) = &change.aside => {
+            put_aside(&change.path, aside).map_err(|error| fault("put aside", error))?;
+            if let Err(error) = content.persist(&change.path) {
+                // It has its name still: what is removed is the second one.
+                fs::remove_file(aside).unwrap_or_default();
+                return Err(fault("replace", error.error));
+            }
+        }
         // A file that came up just now is somebody's.
         Some(content) if change.before.is_none() => {
             content.persist_noclobber(&change.path).map_err(|error| fault("make", error.error))?;
@@ -166,9 +184,24 @@ fn publish(change: &FileChange, content: Option<NamedTempFile>) -> Result<(), Fa
         Some(content) => {
             content.persist(&change.path).map_err(|error| fault("replace", error.error))?;
         }
+        None if let Some(aside) = &change.aside => {
+            put_back(aside, &change.path).map_err(|error| fault("put back", error))?;
+        }
         None => fs::remove_file(&change.path).map_err(|error| fault("remove", error))?,
     }
     Ok(())
+}
+
+/// Gives what is at `path`, be it a link, a second name, which nothing has yet.
+#[expect(clippy::disallowed_methods, reason = "it is no file of a store, and no name is taken from anything")]
+fn put_aside(path: &Path, aside: &Path) -> io::Result<()> {
+    fs::hard_link(path, aside)
+}
+
+/// Gives what was put aside the name that it had, in place of what has it.
+#[expect(clippy::disallowed_methods, reason = "it is no file of a store, and whole")]
+fn put_back(aside: &Path, path: &Path) -> io::Result<()> {
+    fs::rename(aside, path)
 }
 
 /// Removes folders that were made for nothing. Those that are in use by now are left.

@@ -15,6 +15,7 @@ use crate::error::{CommandError, Kind};
 
 pub(crate) mod apply;
 mod config;
+mod git;
 mod harness;
 mod json;
 #[cfg(test)]
@@ -88,11 +89,16 @@ impl Target {
 
 /// How guards are to be installed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Options {
     /// Whether what could not be checked is blocked.
     pub(crate) strict: bool,
     /// Whether the harness is told of the MCP server too.
     pub(crate) mcp: bool,
+    /// Whether Git's hooks ask that all that is touched is held.
+    pub(crate) require: bool,
+    /// Whether a folder of hooks that other repositories may use is written into.
+    pub(crate) force: bool,
 }
 
 /// Where guards are installed, and what is planned there so far.
@@ -210,6 +216,9 @@ pub(crate) struct FileChange {
     pub(crate) mode: u32,
     /// How many of the folders above it go with it when it is removed, if they are empty then.
     pub(crate) own_folders: usize,
+    /// Where what has its name is put before it is made, as it is, be it a link: `before` is `None` then. Where it is
+    /// taken from to have its name again when the file is removed.
+    pub(crate) aside: Option<PathBuf>,
 }
 
 impl Plan {
@@ -317,9 +326,11 @@ impl Found {
 /// # Errors
 ///
 /// What is there cannot be read.
-#[expect(clippy::unnecessary_wraps, reason = "Git's configuration can be unreadable")]
 pub(crate) fn plan_install(target: Target, site: &Site, options: Options) -> Result<Plan, CommandError> {
-    Ok(harness::plan_install(target, site, options))
+    match target {
+        Target::Git => git::plan_install(site, options),
+        _ => Ok(harness::plan_install(target, site, options)),
+    }
 }
 
 /// Plans taking a target out. Nothing is written.
@@ -327,9 +338,11 @@ pub(crate) fn plan_install(target: Target, site: &Site, options: Options) -> Res
 /// # Errors
 ///
 /// What is there cannot be read.
-#[expect(clippy::unnecessary_wraps, reason = "Git's configuration can be unreadable")]
 pub(crate) fn plan_uninstall(target: Target, site: &Site) -> Result<Plan, CommandError> {
-    Ok(harness::plan_uninstall(target, site))
+    match target {
+        Target::Git => git::plan_uninstall(site),
+        _ => Ok(harness::plan_uninstall(target, site)),
+    }
 }
 
 /// Looks what there is of a target.
@@ -337,7 +350,9 @@ pub(crate) fn plan_uninstall(target: Target, site: &Site) -> Result<Plan, Comman
 /// # Errors
 ///
 /// What is there cannot be read at all: permissions, the disk.
-#[expect(clippy::unnecessary_wraps, reason = "Git's configuration can be unreadable")]
 pub(crate) fn look(target: Target, site: &Site) -> Result<Found, CommandError> {
-    Ok(harness::look(target, site))
+    match target {
+        Target::Git => git::look(site),
+        _ => Ok(harness::look(target, site)),
+    }
 }

@@ -180,6 +180,7 @@ pub(super) fn plan(
             after: after.map(String::into_bytes),
             mode: FileChange::READ,
             own_folders,
+            aside: None,
         }),
         Err(reason) => Plan::of_paste(Paste { path: path.to_owned(), reason, text: sample.to_owned() }),
     }
