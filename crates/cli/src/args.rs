@@ -431,7 +431,7 @@ pub(crate) struct FsckArgs {
 Examples:
   muse coord hook claude-code < payload.json
   muse coord hook gemini --strict < payload.json
-  MUSE_GUARD=off claude  # this session is not guarded")]
+  muse coord hook pre-commit")]
 pub(crate) enum Hook {
     /// Answer a hook of Claude Code.
     ClaudeCode(HarnessArgs),

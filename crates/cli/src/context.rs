@@ -17,7 +17,7 @@ use crate::error::{CommandError, Kind};
 pub(crate) const RUN_ID_VARIABLE: &str = "MUSE_RUN_ID";
 /// What the names of variables begin with by which `git merge` tells its hooks what it merges; an id follows.
 const MERGED_PREFIX: &str = "GITHEAD_";
-/// The environment variable that is `off` for what no guard is to look at.
+/// The environment variable that, set to `off`, keeps guards out of the way.
 const GUARD_VARIABLE: &str = "MUSE_GUARD";
 /// The environment variable that names the repository.
 const ROOT_VARIABLE: &str = "MUSE_REPO_ROOT";
@@ -36,6 +36,7 @@ pub(crate) struct Context {
     stopwatch: Stopwatch,
     run_id: Option<OsString>,
     root: Option<PathBuf>,
+    guard: Option<OsString>,
     safeguards: Safeguards,
 }
 
@@ -54,6 +55,7 @@ impl Context {
             stopwatch,
             run_id: variable(RUN_ID_VARIABLE),
             root: variable(ROOT_VARIABLE).map(PathBuf::from),
+            guard: variable(GUARD_VARIABLE),
             safeguards,
         }
     }
@@ -116,6 +118,16 @@ impl Context {
         RunId::new(text).map_err(|error| CommandError::new(Kind::BadArgs, error.to_string()))
     }
 
+    /// The run that the environment names, if it does.
+    pub(crate) fn run_id_of_environment(&self) -> Result<Option<RunId>, CommandError> {
+        self.run_id.as_ref().map(|run| self.run_id(Some(run))).transpose()
+    }
+
+    /// Whether guards are to let everything through.
+    pub(crate) fn is_unguarded(&self) -> bool {
+        self.guard.as_ref().is_some_and(|value| value.eq_ignore_ascii_case("off"))
+    }
+
     /// The repository that the command runs in.
     pub(crate) fn repository(&self) -> Result<Repository, CommandError> {
         Ok(self.find_repository()??)
@@ -160,12 +172,6 @@ impl Context {
                 format!("the current directory cannot be told ({error}): change to one that exists");
             CommandError::new(Kind::NotARepository, message)
         })
-    }
-
-    /// Whether guards are to let everything through.
-    #[expect(clippy::disallowed_methods, reason = "this is the one caller")]
-    pub(crate) fn is_guard_off(&self) -> bool {
-        env::var_os(GUARD_VARIABLE).is_some_and(|value| value == "off")
     }
 
     /// What the pre-commit framework tells a hook `pre-push`, whose standard input it keeps: what the remote has, unless

@@ -151,7 +151,7 @@ pub(super) fn run(hook: GitHook, args: &GitHookArgs, context: &Context) -> u8 {
 
 fn look(hook: GitHook, args: &GitHookArgs, context: &Context) -> Result<Answer<HookReport>, CommandError> {
     let clear = || Ok(Answer::new(HookReport::clear(hook)));
-    if context.is_guard_off() {
+    if context.is_unguarded() {
         return clear();
     }
     let repository = match Repository::find(&context.current_directory()?, context.root()) {
@@ -160,11 +160,7 @@ fn look(hook: GitHook, args: &GitHookArgs, context: &Context) -> Result<Answer<H
         Err(FindError::NotARepository { .. }) if context.root().is_none() => return clear(),
         Err(error) => return Err(error.into()),
     };
-    let run = match context.run_id(None) {
-        Ok(run) => Some(run),
-        Err(error) if error.kind == Kind::Usage => None,
-        Err(error) => return Err(error),
-    };
+    let run = context.run_id_of_environment()?;
     let mut warnings = Vec::new();
     let footprint = match hook {
         GitHook::PreCommit => changes::footprint(Source::Staged, context, &repository, &mut warnings)?,
