@@ -32,10 +32,12 @@ pub(crate) struct Fault {
 }
 
 impl ApplyError {
-    /// Whether somebody else changed a file in between, so that another plan may do.
+    /// Whether somebody else changed or made a file in between, or removed a folder: another plan may do then.
     pub(crate) fn is_overtaken(&self) -> bool {
         let (ApplyError::Nothing(fault) | ApplyError::Partly { fault, .. }) = self;
-        fault.source.as_ref().is_none_or(|source| source.kind() == io::ErrorKind::AlreadyExists)
+        fault.source.as_ref().is_none_or(|source| {
+            matches!(source.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound)
+        })
     }
 }
 
@@ -220,5 +222,70 @@ fn remove_empty_folders(change: &FileChange) {
         if fs::remove_dir(folder).is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests write files")]
+mod tests {
+    use super::*;
+
+    fn change(path: PathBuf, before: Option<&str>, after: Option<&str>) -> FileChange {
+        let bytes = |text: &str| text.as_bytes().to_owned();
+        FileChange {
+            path,
+            before: before.map(bytes),
+            after: after.map(bytes),
+            mode: FileChange::READ,
+            own_folders: 1,
+            aside: None,
+        }
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+        fs::read_dir(folder).unwrap().map(name).collect()
+    }
+
+    #[test]
+    fn one_that_cannot_be_written_leaves_all_as_they_were() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("there"), "old").unwrap();
+        let changes = [
+            change(at("there"), Some("old"), Some("new")),
+            change(at("a/b/made"), None, Some("new")),
+            change(at("there/below"), None, Some("new")),
+        ];
+        assert!(matches!(apply(&changes), Err(ApplyError::Nothing(fault)) if fault.source.is_some()));
+        assert_eq!(fs::read_to_string(at("there")).unwrap(), "old");
+        assert_eq!(names(folder.path()), ["there"], "no folder and no temporary file is left");
+        apply(&changes[..2]).unwrap();
+        assert_eq!(
+            fs::read_to_string(at("there")).unwrap() + &fs::read_to_string(at("a/b/made")).unwrap(),
+            "newnew"
+        );
+        apply(&[change(at("a/b/made"), Some("new"), None)]).unwrap();
+        assert_eq!(names(&at("a")), Vec::<String>::new(), "of the folders as many go as are its own");
+    }
+
+    #[test]
+    fn what_somebody_else_wrote_since_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("one"), "one").unwrap();
+        fs::write(at("two"), "theirs").unwrap();
+        for overtaken in [
+            change(at("two"), Some("two"), Some("ours")),
+            change(at("two"), None, Some("ours")),
+            change(at("two"), Some("two"), None),
+        ] {
+            let error = apply(&[change(at("one"), Some("one"), Some("ours")), overtaken]).unwrap_err();
+            assert!(error.is_overtaken() && matches!(error, ApplyError::Nothing(_)), "{error:?}");
+        }
+        assert_eq!(
+            fs::read_to_string(at("one")).unwrap() + &fs::read_to_string(at("two")).unwrap(),
+            "onetheirs"
+        );
     }
 }

@@ -250,7 +250,6 @@ impl FileChange {
     /// The permissions of a file that is read.
     pub(crate) const READ: u32 = 0o666;
     /// The permissions of a file that is executed.
-    #[allow(dead_code, reason = "for the hooks of Git")]
     pub(crate) const EXECUTE: u32 = 0o777;
 }
 

@@ -261,6 +261,8 @@ fn a_section_comes_and_goes() {
         now.starts_with("a\n\n<!-- muse") && now.ends_with("-->\n\nb\n") && !now.contains("as it was"),
         "{now}"
     );
+    // Its end and ours would be the end of one line.
+    assert!(section.installed(Some("a\r")).unwrap_err().contains("byte for byte"));
     for broken in ["<!-- muse coord: begin -->", "<!-- muse coord: end --><!-- muse coord: begin -->"] {
         section.installed(Some(broken)).unwrap_err();
         section.uninstalled(broken).unwrap_err();
