@@ -402,8 +402,7 @@ fn without(text: &str, inside: &Inside, position: usize) -> String {
     let until = inside.end - after.len();
     let blank = after.len() - after.trim_start_matches([' ', '\t']).len();
     let is_last = position + 1 == inside.items.len();
-    let ends_its_line =
-        is_last || after[blank..].starts_with(['\n', '\r']) || after[blank..].starts_with("//");
+    let ends_its_line = after[blank..].starts_with(['\n', '\r']) || after[blank..].starts_with("//");
     let rest = match line_end.filter(|_| ends_its_line) {
         Some(line) => spliced(text, inside.start + line.len()..until, ""),
         None if is_last && position > 0 => spliced(text, inside.start + unindented.len()..until, ""),

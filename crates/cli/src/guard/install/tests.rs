@@ -4,9 +4,9 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::Target;
-use super::config::Config;
+use super::config::{Config, Ours};
 use super::harness::{Place, guards, server};
-use super::json::{Left, object, without_mark};
+use super::json::{Insertion, Json, Left, object, without_mark};
 use super::text::Section;
 
 /// Every JSON file of every harness: its hooks, strict or not, and its servers.
@@ -197,7 +197,10 @@ fn what_was_written_since_stays() {
     let sorted = serde_json::to_string_pretty(&parsed(&nothing)).unwrap();
     assert_eq!(config.installed(&sorted), Ok(sorted.clone()), "it is installed, in another layout");
     assert_eq!(config.uninstalled(&sorted), Ok(text("")));
-    // A comment that ends with its line must not swallow what stands behind ours.
+    // A comment that ends with its line must not swallow what stands behind ours, be it the closing bracket.
+    let last =
+        nothing.replacen("{\n  \"hooks\"", "{\n  \"b\": 2, // c\n  \"hooks\"", 1).replace("\n}\n", "}");
+    assert_eq!(config.uninstalled(&last), Ok(text("{\n  \"b\": 2 // c\n}")));
     let beside =
         nothing.replacen("{\n  \"hooks\"", "{ // c\n  \"hooks\"", 1).replace("\n}\n", ", \"b\": 2 }\n");
     let Left::Text(left) = config.uninstalled(&beside).unwrap() else { unreachable!("there is more in it") };
@@ -219,6 +222,30 @@ fn strict_is_changed_in_place() {
             assert_eq!(strict.matches(" --strict").count(), lenient.matches("muse coord hook").count());
             assert_eq!(lenient.matches(" --strict").count(), 0);
         }
+    }
+}
+
+#[test]
+fn ours_goes_below_a_comment_on_the_first_line() {
+    let installed = configs().remove(0).installed("{ // mine\n  // of a\n  \"a\": 1\n}\n").unwrap();
+    assert!(installed.starts_with("{ // mine\n  \"hooks\": {\n"), "{installed}");
+    assert!(installed.ends_with("\n  },\n  // of a\n  \"a\": 1\n}\n"), "{installed}");
+}
+
+#[test]
+fn what_could_not_be_taken_out_is_not_put_in() {
+    let hook = Json::Object(vec![("command", Json::text("without the mark"))]);
+    let insertions = vec![Insertion { path: vec!["hooks", "PreToolUse"], key: None, value: hook }];
+    let config = Config { path: "x.json", own_folders: 0, ours: Ours::Hooks, insertions };
+    for text in ["", "{}", "{\n  \"a\": 1\n}\n"] {
+        assert!(config.installed(text).unwrap_err().contains("byte for byte"));
+    }
+    // A version that is put in alone could not be told from one that was there.
+    for config in configs()
+        .iter()
+        .filter(|config| [".cursor/hooks.json", ".github/hooks/muse.json"].contains(&config.path))
+    {
+        assert!(config.installed("{\"hooks\": {}}").unwrap_err().contains("no `version`"));
     }
 }
 
