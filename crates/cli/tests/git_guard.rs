@@ -9,7 +9,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use git_site::{Git, GitSite, MODULE, change, write};
+use git_site::{Git, GitSite, MODULE, change, script, write};
 use support::Site;
 
 /// What `alice` holds and `bob` has changed: it stops `bob`, with this said.
@@ -311,6 +311,27 @@ fn a_missing_binary_is_told_of_and_stops_nothing() {
 }
 
 #[test]
+fn a_muse_that_fails_stops_nothing() {
+    let site = site();
+    let folder = site.beside("bin");
+    // One that knows no hooks, and one that crashes.
+    for (number, code) in ["2", "101"].into_iter().enumerate() {
+        script(&folder.join("muse"), &format!("#!/bin/sh\nexit {code}\n"));
+        site.write("notes.txt", &format!("{number}\n"));
+        let commit =
+            || site.command(&site.top, &["commit", "-a", "-m", "x"]).run_id("bob").with_muse_of(&folder);
+        site.install(&["--strict"]);
+        let done = commit().done();
+        assert!(!done.is_ok, "{}", done.said);
+        done.says(&[&format!("muse failed with exit code {code}, so this commit is stopped")]);
+        site.install(&[]);
+        commit()
+            .done()
+            .passes_with(&[&format!("muse failed with exit code {code}, so this commit is not checked")]);
+    }
+}
+
+#[test]
 fn a_commit_of_an_unknown_run_is_let_through_with_a_warning() {
     let site = site();
     change_net(&site);
@@ -413,6 +434,13 @@ fn a_check_that_cannot_be_made_is_told_of_and_stops_only_where_that_is_asked_for
     commit().passes_with(&["this commit goes on", "is gone", "muse init"]);
 
     fs::rename(site.at("gone"), site.at(".muse")).expect("moved");
+    site.change("src/billing.py", "return 10", "return 9");
+    let elsewhere = site.command(&site.top, &["commit", "-a", "-m", "x"]).run_id("bob");
+    elsewhere
+        .env("MUSE_REPO_ROOT", "/nowhere")
+        .done()
+        .passes_with(&["this commit goes on", "MUSE_REPO_ROOT"]);
+    site.change("src/billing.py", "return 9", "return 10");
     let records = site.at(".muse/coordination/reservations");
     let record = fs::read_dir(&records).expect("a folder").next().expect("one").expect("one").path();
     fs::write(&record, "{").expect("written");

@@ -1,6 +1,6 @@
 //! Pushes by Git itself, guarded by the hook that `muse coord guard install --git` installs.
 
-#![expect(clippy::disallowed_methods, reason = "tests write files")]
+#![expect(clippy::expect_used, reason = "what a helper of a test does not expect fails the test")]
 
 mod git_site;
 mod support;
@@ -121,7 +121,7 @@ fn an_unknown_run_a_missing_binary_and_a_guard_that_is_off() {
         match number {
             0 => push.done().passes_with(&["this push goes on: there is no MUSE_RUN_ID", HELD]),
             1 => {
-                push.without_muse().done().passes_with(&["muse is not on PATH, so this push is not checked"])
+                push.without_muse().done().passes_with(&["muse is not on PATH, so this push is not checked"]);
             }
             _ => push.run_id("bob").env("MUSE_GUARD", "off").done().passes(),
         }

@@ -188,7 +188,7 @@ impl Git {
             .args(arguments)
             .current_dir(folder)
             .env_clear()
-            .env("PATH", path(true))
+            .env("PATH", path(Some(built())))
             .env("HOME", home)
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("GIT_EDITOR", "true")
@@ -212,7 +212,13 @@ impl Git {
 
     /// Without `muse` on the path.
     pub(crate) fn without_muse(mut self) -> Git {
-        self.command.env("PATH", path(false));
+        self.command.env("PATH", path(None));
+        self
+    }
+
+    /// With the `muse` of this folder on the path.
+    pub(crate) fn with_muse_of(mut self, folder: &Path) -> Git {
+        self.command.env("PATH", path(Some(folder)));
         self
     }
 
@@ -221,13 +227,17 @@ impl Git {
     }
 }
 
-/// The search path: first the program of this build, or nowhere any program of its name.
-fn path(with_muse: bool) -> OsString {
-    let built = Path::new(env!("CARGO_BIN_EXE_muse")).parent().expect("a folder");
+/// The folder of the program of this build.
+fn built() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_muse")).parent().expect("a folder")
+}
+
+/// The search path: first the folder of `muse`, if any, and nowhere else a program of its name.
+fn path(with_muse: Option<&Path>) -> OsString {
     let own = env::var_os("PATH").unwrap_or_default();
     let folders = env::split_paths(&own).filter(|folder| !folder.join("muse").exists());
-    let built = with_muse.then(|| built.to_owned());
-    env::join_paths(built.into_iter().chain(folders)).expect("a path")
+    let all = with_muse.map(Path::to_owned).into_iter().chain(folders);
+    env::join_paths(all).expect("a path")
 }
 
 /// What Git did.

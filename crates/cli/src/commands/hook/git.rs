@@ -133,7 +133,7 @@ impl Report for HookReport {
         if self.stopped {
             let what = self.what;
             screen.hint(&format!(
-                "to {what} all the same: `git {what} --no-verify`, or set MUSE_GUARD=off for it"
+                "to {what} all the same: `git {what} --no-verify`, or `MUSE_GUARD=off git {what}`"
             ));
         }
     }
@@ -198,7 +198,8 @@ fn look(hook: GitHook, args: &GitHookArgs, context: &Context) -> Result<Answer<H
         (None, Verdict::Clear) if !args.require => (false, None, None),
         (None, _) => {
             let error = "there is no MUSE_RUN_ID, so nobody knows whose it is".to_owned();
-            let next = "set MUSE_RUN_ID to the run that this is the work of: what it holds is in nobody's way but others'";
+            let next =
+                "set MUSE_RUN_ID to the run whose work this is: what it holds itself is not in its way";
             (args.strict, Some(error), Some(next.to_owned()))
         }
         (Some(run), Verdict::Conflict) if are_own => {
