@@ -30,6 +30,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Coord(Coord),
     Mcp(McpArgs),
+    Symbols(SymbolsArgs),
     Demo(DemoArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
@@ -48,7 +49,20 @@ pub(crate) enum Coord {
     Watch(WatchArgs),
     Gc(GcArgs),
     Fsck(FsckArgs),
+    /// What guards call: the hooks of coding harnesses and of Git.
+    #[command(subcommand)]
+    Hook(Hook),
+    /// Have those checked who never ask: before an edit by a coding harness, before a commit by Git.
+    #[command(subcommand)]
+    Guard(Guard),
     Guide(GuideArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Guard {
+    Install(GuardInstallArgs),
+    Uninstall(GuardUninstallArgs),
+    Status(GuardStatusArgs),
 }
 
 /// Make the store, in the place where every worktree of this repository looks for it.
@@ -127,8 +141,9 @@ pub(crate) struct ReserveArgs {
     pub(crate) reason: Option<OsString>,
 }
 
-/// Ask whether you may change code addresses. Nothing is changed.
+/// Ask whether you may change code, or might have. Nothing is changed.
 ///
+/// About addresses, or about what a change touches: the symbols, or, where there is no grammar for a file, the file.
 /// Exit 0: nothing is in the way. Exit 6: somebody holds it, or you held it and somebody else has had it since: then
 /// look at the code again and reserve anew. Those who only wait for it do not count. Exit 3: it could not be told.
 #[derive(Debug, Args)]
@@ -136,22 +151,55 @@ pub(crate) struct ReserveArgs {
 Examples:
   muse coord check src/billing.py::compute_total --run-id agent-42
   muse coord check src/api/ tests/ --run-id agent-42 --require  # do I still hold all of it?
+  muse coord check --staged --run-id agent-42  # may I commit this?
+  muse coord check --diff main --run-id agent-42 --json | jq -r '.addresses[]'
+  muse coord check --patch feature.patch --run-id agent-42
   muse coord check src/billing.py --run-id agent-42 --json | jq -r '.conflicts[].holder.run_id'")]
 pub(crate) struct CheckArgs {
-    /// What you are about to change, or have changed: 1 to 1,000 addresses of at most 4,096 bytes.
-    #[arg(value_name = "ADDRESS", required = true)]
-    pub(crate) addresses: Vec<OsString>,
+    #[command(flatten)]
+    pub(crate) subject: Subject,
 
     #[command(flatten)]
     pub(crate) identity: Identity,
 
     /// Ask as for a shared reservation: only exclusive ones are in the way.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["staged", "diff", "worktree", "patch"])]
     pub(crate) shared: bool,
 
     /// Exit 6 also if this run does not hold all of it. What `alice` holds, `alice/sub-1` does not.
     #[arg(long)]
     pub(crate) require: bool,
+}
+
+/// What is asked about: one of them.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Subject {
+    /// What you are about to change, or have changed: 1 to 1,000 addresses of at most 4,096 bytes.
+    #[arg(value_name = "ADDRESS")]
+    pub(crate) addresses: Vec<OsString>,
+
+    /// What is staged: what `git commit` would commit. Of a merge, what differs from all that is merged.
+    #[arg(long)]
+    pub(crate) staged: bool,
+
+    /// What is on the disk otherwise than in this commit, as `git diff REV` has it: of tracked files.
+    #[arg(long, value_name = "REV")]
+    pub(crate) diff: Option<OsString>,
+
+    /// What is on the disk otherwise than in HEAD, and untracked files that are not ignored.
+    #[arg(long)]
+    pub(crate) worktree: bool,
+
+    /// What a patch would change: a unified diff as `git diff` or `diff -u` prints it; - reads standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) patch: Option<PathBuf>,
+}
+
+impl Subject {
+    pub(crate) const fn of_addresses(addresses: Vec<OsString>) -> Subject {
+        Subject { addresses, staged: false, diff: None, worktree: false, patch: None }
+    }
 }
 
 /// Hold code addresses while a command runs.
@@ -382,6 +430,216 @@ pub(crate) struct FsckArgs {
     /// Put right what can be put right without losing anything.
     #[arg(long)]
     pub(crate) repair: bool,
+}
+
+/// Who calls.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  muse coord hook claude-code < payload.json
+  muse coord hook gemini --strict < payload.json
+  muse coord hook pre-commit")]
+pub(crate) enum Hook {
+    /// Answer a hook of Claude Code.
+    ClaudeCode(HarnessArgs),
+    /// Answer a hook of Codex.
+    Codex(HarnessArgs),
+    /// Answer a hook of Cursor.
+    Cursor(HarnessArgs),
+    /// Answer a hook of Gemini CLI.
+    Gemini(HarnessArgs),
+    /// Answer a hook of Copilot CLI.
+    Copilot(HarnessArgs),
+    /// Answer the plugin of opencode.
+    Opencode(HarnessArgs),
+    PreCommit(GitHookArgs),
+    PrePush(PrePushArgs),
+}
+
+/// Git's hook before a commit: stop it if what is staged is in another run's hands.
+///
+/// The run that commits is `MUSE_RUN_ID`; where that is not set, and where the check cannot be made, the commit goes on
+/// with a warning. Exit 1 stops it, 0 lets it go on. `muse coord guard install --git` has Git call this.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  muse coord hook pre-commit  # in .git/hooks/pre-commit, or run by a manager of hooks
+  muse coord hook pre-commit --strict --require")]
+pub(crate) struct GitHookArgs {
+    /// Stop what cannot be checked, and what nobody knows whose it is.
+    #[arg(long)]
+    pub(crate) strict: bool,
+
+    /// Stop what the run does not hold, too.
+    #[arg(long)]
+    pub(crate) require: bool,
+}
+
+/// Git's hook before a push: stop it if what it brings is in another run's hands.
+///
+/// Reads what Git says is pushed on standard input. Otherwise as `pre-commit`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  muse coord hook pre-push \"$@\"  # in .git/hooks/pre-push, or run by a manager of hooks")]
+pub(crate) struct PrePushArgs {
+    #[command(flatten)]
+    pub(crate) common: GitHookArgs,
+
+    /// What Git gives besides, the remote and its URL: it makes no difference.
+    #[arg(value_name = "REMOTE", num_args = 0..)]
+    pub(crate) remote: Vec<OsString>,
+}
+
+/// A hook of a coding harness, which gives its payload on standard input.
+///
+/// What an edit is about to change is reserved for the session's run, or the edit is denied in the harness's own words:
+/// who has it, for how long, what to do instead. Exit 0 in every case, and a sentence on standard error where it could
+/// not be told; the edit passes then.
+#[derive(Debug, Args)]
+pub(crate) struct HarnessArgs {
+    /// Deny the edit where it cannot be told whether somebody is in its way.
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+/// What guards are put into, or taken out of.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
+pub(crate) struct GuardTargets {
+    /// Claude Code: `.claude/settings.json`.
+    #[arg(long)]
+    pub(crate) claude_code: bool,
+
+    /// Codex: `.codex/hooks.json`.
+    #[arg(long)]
+    pub(crate) codex: bool,
+
+    /// Cursor: `.cursor/hooks.json`.
+    #[arg(long)]
+    pub(crate) cursor: bool,
+
+    /// Gemini CLI: `.gemini/settings.json`.
+    #[arg(long)]
+    pub(crate) gemini: bool,
+
+    /// Copilot CLI: `.github/hooks/muse.json`.
+    #[arg(long)]
+    pub(crate) copilot: bool,
+
+    /// opencode: `.opencode/plugins/muse.ts`.
+    #[arg(long)]
+    pub(crate) opencode: bool,
+
+    /// Git: the hooks `pre-commit` and `pre-push`.
+    #[arg(long)]
+    pub(crate) git: bool,
+
+    /// A skill that tells agents how to use this: `.claude/skills/muse-coord/`, `.agents/skills/muse-coord/`.
+    #[arg(long)]
+    pub(crate) skill: bool,
+
+    /// A section of `AGENTS.md` that tells agents of this.
+    #[arg(long)]
+    pub(crate) agents_md: bool,
+
+    /// Those that are in use here.
+    #[arg(long, conflicts_with_all = ["claude_code", "codex", "cursor", "gemini", "copilot", "opencode", "git"])]
+    pub(crate) all: bool,
+}
+
+/// Put guards into harnesses and Git, and show the change.
+///
+/// Before an edit, the harness then asks `muse coord hook`, which reserves what the edit touches for the session, or
+/// denies the edit and says who is in the way. All else in the files stays as it is, byte for byte; a file that cannot
+/// be changed safely is left, and what to paste into it is printed (exit 3). A second call changes nothing.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
+#[command(
+    override_usage = "muse coord guard install [OPTIONS] <--TARGET>...",
+    after_help = "\
+Examples:
+  muse coord guard install --claude-code --dry-run
+  muse coord guard install --claude-code --git --skill
+  muse coord guard install --all --strict
+  muse coord guard install --all --json | jq -r '.targets[] | \"\\(.target) \\(.status)\"'"
+)]
+pub(crate) struct GuardInstallArgs {
+    #[command(flatten)]
+    pub(crate) targets: GuardTargets,
+
+    /// Block what cannot be checked, instead of letting it through with a warning.
+    #[arg(long)]
+    pub(crate) strict: bool,
+
+    /// Tell the harnesses of the MCP server `muse mcp` too.
+    #[arg(long)]
+    pub(crate) mcp: bool,
+
+    /// Have Git's hooks stop what this run does not hold, too.
+    #[arg(long, requires = "git")]
+    pub(crate) require: bool,
+
+    /// Write Git's hooks also into a folder that other repositories may use (`core.hooksPath` of the user's).
+    #[arg(long, requires = "git")]
+    pub(crate) force: bool,
+
+    /// Only show the change.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// Take guards out again.
+///
+/// What was put in goes, and nothing else: files are then as they were before, byte for byte, and those that were made
+/// are removed. --all is everything of ours, wherever it is.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "muse coord guard uninstall [OPTIONS] <--TARGET>...",
+    after_help = "\
+Examples:
+  muse coord guard uninstall --claude-code
+  muse coord guard uninstall --all --dry-run
+  muse coord guard uninstall --all --json | jq -r '.targets[].files[].path'"
+)]
+pub(crate) struct GuardUninstallArgs {
+    #[command(flatten)]
+    pub(crate) targets: GuardTargets,
+
+    /// Only show the change.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// Show which guards are installed.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  muse coord guard status
+  muse coord guard status --json | jq -r '.targets[] | select(.state != \"installed\") | .target'")]
+pub(crate) struct GuardStatusArgs {}
+
+/// Print the symbols of source files, as addresses.
+///
+/// One a line, with its kind and lines, in the order of the text; what lies outside all of them is `PATH::@top`. Of a
+/// folder, all files below it that are in a known language and that Git does not ignore. Needs a Git repository, or a
+/// store, and nothing else. Exit 3: something could not be read; the rest is shown.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  muse symbols src/billing.py
+  muse symbols src/ tests/ | grep method
+  muse symbols src/ --json | jq -r '.files[].symbols[].address'
+  muse symbols src/ --references --json | jq -r '.files[].references[] | select(.name == \"total\")'")]
+pub(crate) struct SymbolsArgs {
+    /// Files and folders, up to 20,000 files in all. A file of more than 1 MiB is left out.
+    #[arg(value_name = "PATH", required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+
+    /// Print the names that are called or used, too, and where.
+    #[arg(long)]
+    pub(crate) references: bool,
 }
 
 /// Print how an agent uses this well.

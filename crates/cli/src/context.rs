@@ -9,12 +9,16 @@ use muse_coord::address::{Entry, Place, Tree};
 use muse_coord::{
     Address, Clock, Coordinator, FileEngine, Progress, RunId, Safeguards, Stopwatch, SystemClock, Timestamp,
 };
-use muse_repo::Repository;
+use muse_repo::{FindError, GitEnvironment, Repository};
 
 use crate::error::{CommandError, Kind};
 
 /// The environment variable that stands in for `--run-id`.
 pub(crate) const RUN_ID_VARIABLE: &str = "MUSE_RUN_ID";
+/// What the names of variables begin with by which `git merge` tells its hooks what it merges; an id follows.
+const MERGED_PREFIX: &str = "GITHEAD_";
+/// The environment variable that, set to `off`, keeps guards out of the way.
+const GUARD_VARIABLE: &str = "MUSE_GUARD";
 /// The environment variable that names the repository.
 const ROOT_VARIABLE: &str = "MUSE_REPO_ROOT";
 
@@ -32,6 +36,7 @@ pub(crate) struct Context {
     stopwatch: Stopwatch,
     run_id: Option<OsString>,
     root: Option<PathBuf>,
+    guard: Option<OsString>,
     safeguards: Safeguards,
 }
 
@@ -50,6 +55,7 @@ impl Context {
             stopwatch,
             run_id: variable(RUN_ID_VARIABLE),
             root: variable(ROOT_VARIABLE).map(PathBuf::from),
+            guard: variable(GUARD_VARIABLE),
             safeguards,
         }
     }
@@ -78,6 +84,13 @@ impl Context {
             _ => false,
         };
         if is_help { words } else { self.arguments.iter().collect() }
+    }
+
+    /// Whether this is called as a hook, whose caller reads exit codes in its own way.
+    pub(crate) fn is_hook(&self) -> bool {
+        let is_flag = |argument: &&OsString| argument.as_encoded_bytes().starts_with(b"-");
+        let mut words = self.arguments.iter().skip(1).filter(|argument| !is_flag(argument));
+        words.next().is_some_and(|word| word == "coord") && words.next().is_some_and(|word| word == "hook")
     }
 
     /// Milliseconds since the process began its work, to the microsecond.
@@ -116,9 +129,46 @@ impl Context {
         RunId::new(text).map_err(|error| CommandError::new(Kind::BadArgs, error.to_string()))
     }
 
+    /// The run that the environment names, if it does.
+    pub(crate) fn run_id_of_environment(&self) -> Result<Option<RunId>, CommandError> {
+        self.run_id.as_ref().map(|run| self.run_id(Some(run))).transpose()
+    }
+
+    /// Whether guards are to let everything through.
+    pub(crate) fn is_unguarded(&self) -> bool {
+        self.guard.as_ref().is_some_and(|value| value.eq_ignore_ascii_case("off"))
+    }
+
     /// The repository that the command runs in.
     pub(crate) fn repository(&self) -> Result<Repository, CommandError> {
-        Ok(Repository::find(&self.current_directory()?, self.root())?)
+        Ok(self.find_repository()??)
+    }
+
+    /// As [`Context::repository`], for those who can do without.
+    pub(crate) fn find_repository(&self) -> Result<Result<Repository, FindError>, CommandError> {
+        Ok(Repository::find(&self.current_directory()?, self.root()))
+    }
+
+    /// The top of the working tree that the command runs in, whether or not there is a store.
+    pub(crate) fn top(&self) -> Result<PathBuf, CommandError> {
+        let current = self.current_directory()?;
+        let found = match self.root() {
+            Some(root) => Some(current.join(root)).filter(|root| root.is_dir()),
+            None => current.ancestors().find(|folder| is_top(folder)).map(Path::to_owned),
+        };
+        let top = found.ok_or_else(|| {
+            let message = format!(
+                "{} is not in a repository: change to one, or run `muse init` at the top of the code",
+                current.display()
+            );
+            CommandError::new(Kind::NotARepository, message)
+        })?;
+        top.canonicalize().map_err(|error| {
+            CommandError::new(
+                Kind::NotARepository,
+                format!("{}: {error}: change to a folder that can be read", top.display()),
+            )
+        })
     }
 
     /// `MUSE_REPO_ROOT`, if it is set and not empty.
@@ -135,11 +185,46 @@ impl Context {
         })
     }
 
+    /// What the pre-commit framework tells a hook `pre-push`, whose standard input it keeps: what the remote has, unless
+    /// it has nothing, and what is pushed.
+    #[expect(clippy::disallowed_methods, reason = "this is the one caller")]
+    pub(crate) fn told_by_pre_commit(&self) -> Option<(Option<String>, String)> {
+        let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
+        let local = variable("PRE_COMMIT_TO_REF").or_else(|| variable("PRE_COMMIT_LOCAL_BRANCH"))?;
+        Some((variable("PRE_COMMIT_FROM_REF"), local))
+    }
+
+    /// What Git tells its hooks.
+    #[expect(clippy::disallowed_methods, reason = "this is the one caller")]
+    pub(crate) fn git_environment(&self) -> GitEnvironment {
+        let path = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let is_id = |text: &str| text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let merged = env::vars_os().filter_map(|(name, _)| {
+            let id = name.to_str()?.strip_prefix(MERGED_PREFIX)?;
+            is_id(id).then(|| id.to_owned())
+        });
+        let mut merged: Vec<String> = merged.collect();
+        merged.sort();
+        GitEnvironment {
+            git_dir: path("GIT_DIR"),
+            work_tree: path("GIT_WORK_TREE"),
+            index_file: path("GIT_INDEX_FILE"),
+            merged,
+        }
+    }
+
     /// The path of this very program, to start more of it.
     pub(crate) fn program(&self) -> Result<PathBuf, CommandError> {
         env::current_exe().map_err(|error| {
             CommandError::new(Kind::Internal, format!("the path of this program cannot be told: {error}"))
         })
+    }
+
+    /// Whether a program of this name would be found by its name alone.
+    #[expect(clippy::disallowed_methods, reason = "this is the one caller")]
+    pub(crate) fn finds_program(&self, name: &str) -> bool {
+        env::var_os("PATH")
+            .is_some_and(|path| env::split_paths(&path).any(|folder| folder.join(name).is_file()))
     }
 
     /// Whether a command that is started from here would read from a terminal and write to one.

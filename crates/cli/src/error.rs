@@ -2,7 +2,7 @@
 
 use muse_coord::record::RecordError;
 use muse_coord::{EngineError, IdError, ReservationId};
-use muse_repo::{FindError, GitError, InitError};
+use muse_repo::{ChangesError, FindError, GitError, InitError};
 
 use crate::exit;
 
@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     StoreBusy,
     UnsupportedFileSystem,
     SchemaTooNew,
+    ConfigUnreadable,
+    ConfigUnwritable,
     Lost,
     CommandNotExecutable,
     CommandNotFound,
@@ -51,6 +53,8 @@ impl Kind {
             Kind::StoreBusy => ("store_busy", exit::INTERNAL),
             Kind::UnsupportedFileSystem => ("unsupported_file_system", exit::INTERNAL),
             Kind::SchemaTooNew => ("schema_too_new", exit::INTERNAL),
+            Kind::ConfigUnreadable => ("config_unreadable", exit::INTERNAL),
+            Kind::ConfigUnwritable => ("config_unwritable", exit::INTERNAL),
             Kind::Lost => ("lost", exit::LOST),
             Kind::CommandNotExecutable => ("command_not_executable", exit::NOT_EXECUTABLE),
             Kind::CommandNotFound => ("command_not_found", exit::COMMAND_NOT_FOUND),
@@ -133,6 +137,19 @@ impl From<FindError> for CommandError {
             | FindError::Git(GitError::Damaged { .. } | GitError::DeadLink { .. })
             | FindError::Mark(_)
             | FindError::Io { .. } => Kind::StoreDamaged,
+            _ => Kind::Internal,
+        };
+        CommandError::new(kind, error.to_string())
+    }
+}
+
+impl From<ChangesError> for CommandError {
+    fn from(error: ChangesError) -> CommandError {
+        let kind = match &error {
+            ChangesError::NotGit { .. } | ChangesError::NoWorkingTree { .. } => Kind::NotARepository,
+            ChangesError::Revision { .. } | ChangesError::PushLine { .. } => Kind::BadArgs,
+            ChangesError::Git(_) | ChangesError::Unreadable { .. } => Kind::StoreDamaged,
+            // A format that is not known.
             _ => Kind::Internal,
         };
         CommandError::new(kind, error.to_string())

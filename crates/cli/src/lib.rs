@@ -14,6 +14,7 @@ mod commands;
 mod context;
 mod error;
 mod exit;
+mod guard;
 mod mcp;
 mod output;
 mod progress;
@@ -32,6 +33,7 @@ pub fn run(safeguards: Safeguards) -> ExitCode {
     }
     let code = match args::Cli::try_parse_from(context.arguments_to_parse()) {
         Ok(cli) => commands::dispatch(cli.command, &context),
+        Err(error) if context.is_hook() && error.use_stderr() => commands::hook::misused(&error, &context),
         Err(error) => output::print_parser_message(&error, &context),
     };
     ExitCode::from(code)

@@ -76,6 +76,14 @@ impl Screen {
         }
     }
 
+    /// Lines of a file, with their tabs.
+    pub(crate) fn source(&mut self, text: &str) {
+        for line in text.lines() {
+            let parts: Vec<String> = line.split('\t').map(one_line).collect();
+            self.lines.push((Stream::Out, None, parts.join("\t")));
+        }
+    }
+
     /// A script of our own making, as it is: it may need its tabs.
     pub(crate) fn script(&mut self, text: &str) {
         self.lines.extend(text.lines().map(|line| (Stream::Out, None, line.to_owned())));
@@ -394,7 +402,7 @@ fn usage_screen(rendered: &str) -> Screen {
 }
 
 /// The parser's message as one sentence: without its label, its usage line, its advice, and its line breaks.
-fn usage_sentence(rendered: &str) -> String {
+pub(crate) fn usage_sentence(rendered: &str) -> String {
     let end =
         ["\n\nUsage:", "\n\nFor more information"].iter().filter_map(|advice| rendered.find(advice)).min();
     let said = end.map_or(rendered, |end| &rendered[..end]);

@@ -2,39 +2,15 @@
 //! branch recorded.
 
 #![expect(clippy::disallowed_methods, reason = "tests run git, and write and remove files")]
-#![expect(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "what a helper of a test does not expect fails the test"
-)]
+#![expect(clippy::unwrap_used, reason = "what a helper of a test does not expect fails the test")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 mod support;
 
+use support::git::git;
 use support::{Answer, Held, Muse, Site, object, snapshot};
-
-fn git(folder: &Path, arguments: &[&str]) -> String {
-    let output = Command::new("git")
-        .args(["-c", "init.defaultBranch=main", "-c", "protocol.file.allow=always"])
-        .args(arguments)
-        .current_dir(folder)
-        .env_remove("GIT_DIR")
-        .env_remove("GIT_WORK_TREE")
-        .env_remove("GIT_INDEX_FILE")
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_AUTHOR_NAME", "A. Tester")
-        .env("GIT_AUTHOR_EMAIL", "tester@example.com")
-        .env("GIT_COMMITTER_NAME", "A. Tester")
-        .env("GIT_COMMITTER_EMAIL", "tester@example.com")
-        .output()
-        .expect("git runs");
-    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("UTF-8").trim_end().to_owned()
-}
 
 /// A repository with one commit on `main`.
 fn repository(site: &Site, name: &str) -> PathBuf {

@@ -34,7 +34,44 @@ pub struct Whole {
     /// The file.
     pub address: Address,
     /// Why it cannot be told, or need not be, what in it is touched.
-    pub why: Why,
+    pub why: WhyWhole,
+}
+
+/// Why a file is touched whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhyWhole {
+    /// Its texts say no more.
+    Text(Why),
+    /// It is, or was, a symbolic link or a submodule.
+    NoFile,
+    /// It became executable, or is so no longer.
+    Mode,
+    /// A merge left a conflict in it.
+    Conflicted,
+    /// It is larger than this many bytes, and was not read.
+    Large(u64),
+    /// What is to be changed in it is not in it.
+    NotApplied,
+}
+
+impl From<Why> for WhyWhole {
+    fn from(why: Why) -> WhyWhole {
+        WhyWhole::Text(why)
+    }
+}
+
+impl fmt::Display for WhyWhole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WhyWhole::Text(why) => why.fmt(f),
+            WhyWhole::NoFile => f.write_str("it is no file, or was none"),
+            WhyWhole::Mode => f.write_str("its executable bit is changed"),
+            WhyWhole::Conflicted => f.write_str("a merge left a conflict in it"),
+            WhyWhole::Large(bytes_max) => write!(f, "it has more than {bytes_max} bytes"),
+            WhyWhole::NotApplied => f.write_str("the patch does not apply to it"),
+        }
+    }
 }
 
 impl fmt::Display for Whole {
@@ -57,14 +94,33 @@ impl Footprint {
         new: Option<&[u8]>,
         limits: &Limits,
     ) -> Result<(), AddressError> {
+        self.add_merged(path, &[old], new, limits)
+    }
+
+    /// Adds a file that was each of `olds` in one of the commits that are merged, and becomes `new`. It is touched
+    /// where it differs from all of them: what one of them has already, the merge does not change.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Footprint::add`].
+    pub fn add_merged(
+        &mut self,
+        path: &str,
+        olds: &[Option<&[u8]>],
+        new: Option<&[u8]>,
+        limits: &Limits,
+    ) -> Result<(), AddressError> {
         let file = Address::of_file(path)?;
-        match touched(old, new, Language::of_path(path), limits) {
-            Touched::Whole(why) => self.add_address(file, why),
-            Touched::Parts(parts) => {
+        let language = Language::of_path(path);
+        let each = olds.iter().map(|old| touched(*old, new, language, limits));
+        match each.reduce(touched_by_both) {
+            Some(Touched::Whole(why)) => self.add_address(file, why.into()),
+            Some(Touched::Parts(parts)) => {
                 for part in parts {
                     self.add_part(&file, &part);
                 }
             }
+            None => {}
         }
         Ok(())
     }
@@ -74,12 +130,12 @@ impl Footprint {
     /// # Errors
     ///
     /// As those of [`Footprint::add`].
-    pub fn add_whole(&mut self, path: &str, why: Why) -> Result<(), AddressError> {
-        self.add_address(Address::of_file(path)?, why);
+    pub fn add_whole(&mut self, path: &str, why: impl Into<WhyWhole>) -> Result<(), AddressError> {
+        self.add_address(Address::of_file(path)?, why.into());
         Ok(())
     }
 
-    fn add_address(&mut self, file: Address, why: Why) {
+    fn add_address(&mut self, file: Address, why: WhyWhole) {
         if self.exclusive.insert(file.clone()) {
             self.whole.push(Whole { address: file, why });
         }
@@ -93,6 +149,17 @@ impl Footprint {
                 self.exclusive.insert(file.with_symbol(name).unwrap_or_else(|_| file.clone()));
             }
         }
+    }
+
+    /// Adds all that `other` touches.
+    pub fn append(&mut self, other: Footprint) {
+        let Footprint { exclusive, shared, whole } = other;
+        // Before its addresses are: what is here already has its reason.
+        let new = whole.into_iter().filter(|whole| !self.exclusive.contains(&whole.address));
+        self.whole.extend(new);
+        self.whole.sort_by(|one, other| one.address.cmp(&other.address));
+        self.exclusive.extend(exclusive);
+        self.shared.extend(shared);
     }
 
     /// Whether nothing is touched.
@@ -110,9 +177,21 @@ impl Footprint {
         self.shared.iter()
     }
 
-    /// Which files are touched whole, and why, in the order in which they were added.
+    /// Which files are touched whole, and why: in the order in which they were added, or, after
+    /// [`Footprint::append`], in that of their addresses.
     pub fn whole(&self) -> &[Whole] {
         &self.whole
+    }
+}
+
+/// What two comparisons both say is touched.
+fn touched_by_both(one: Touched, other: Touched) -> Touched {
+    match (one, other) {
+        (Touched::Parts(one), Touched::Parts(other)) => {
+            Touched::Parts(one.intersection(&other).cloned().collect())
+        }
+        (Touched::Whole(_), parts @ Touched::Parts(_)) => parts,
+        (one, _) => one,
     }
 }
 
@@ -154,9 +233,60 @@ mod tests {
     }
 
     #[test]
+    fn of_a_merge_is_touched_what_differs_from_all_that_is_merged() {
+        let base = "import a\n\ndef f():\n    return 1\n\ndef g():\n    return 1\n";
+        let ours = base.replacen("return 1", "return 2", 1);
+        let theirs =
+            format!("import b\n{}", base.replace("def g():\n    return 1", "def g():\n    return 3"));
+        let merged = theirs.replacen("return 1", "return 2", 1);
+        let told = |olds: &[Option<&str>], new: &str| {
+            let olds: Vec<Option<&[u8]>> = olds.iter().map(|old| old.map(str::as_bytes)).collect();
+            let mut footprint = Footprint::default();
+            footprint.add_merged("m.py", &olds, Some(new.as_bytes()), &limits()).unwrap();
+            footprint.exclusive.iter().chain(&footprint.shared).map(Address::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&[Some(&ours)], &merged), ["m.py::g", "m.py::@top"]);
+        assert_eq!(told(&[Some(&ours), Some(&theirs)], &merged), [""; 0]);
+        // What is written beside both.
+        let settled = format!("{}\ndef h():\n    return 4\n", merged.replace("return 2", "return 5"));
+        assert_eq!(told(&[Some(&ours), Some(&theirs)], &settled), ["m.py::f", "m.py::h"]);
+        // New on one side: it is told what is done to it. New on both: nothing can be.
+        assert_eq!(told(&[None, Some(&theirs)], &settled), ["m.py::f", "m.py::h"]);
+        assert_eq!(told(&[Some(&theirs), None], &settled), ["m.py::f", "m.py::h"]);
+        assert_eq!(told(&[None, None], &settled), ["m.py"]);
+    }
+
+    #[test]
     fn a_path_is_quoted_as_addresses_are() {
         let (exclusive, _) = told("src/[id] ü.py", Some("def f(): return 1\n"), Some("def f(): return 2\n"));
         assert_eq!(exclusive, ["src/\\[id\\] ü.py::f"]);
+    }
+
+    #[test]
+    fn two_footprints_are_one_whatever_their_order() {
+        let one = |path: &str, old: &str, new: &str| {
+            let mut footprint = Footprint::default();
+            footprint.add(path, Some(old.as_bytes()), Some(new.as_bytes()), &limits()).unwrap();
+            footprint
+        };
+        let parts = [
+            one("b.txt", "1", "2"),
+            one("a.txt", "1", "2"),
+            one("b.txt", "2", "3"),
+            one("a.py", "def f(): return 1\n", "import a\ndef f(): return 2\n"),
+        ];
+        let joined = |order: [usize; 4]| {
+            let mut all = Footprint::default();
+            for part in order {
+                all.append(parts[part].clone());
+            }
+            all
+        };
+        let all = joined([0, 1, 2, 3]);
+        let whole: Vec<&str> = all.whole().iter().map(|whole| whole.address.as_str()).collect();
+        assert_eq!(whole, ["a.txt", "b.txt"]);
+        assert_eq!((all.exclusive().len(), all.shared().len()), (3, 1));
+        assert_eq!(all, joined([3, 2, 1, 0]));
     }
 
     #[test]

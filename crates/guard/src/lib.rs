@@ -17,5 +17,8 @@
 //! ```
 
 mod footprint;
+pub mod harness;
+pub mod unified;
 
-pub use self::footprint::{Footprint, Whole, limits};
+pub use self::footprint::{Footprint, Whole, WhyWhole, limits};
+pub use self::harness::Harness;

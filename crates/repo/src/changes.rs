@@ -5,6 +5,7 @@
 //! a deletion and a creation. Bytes are read on demand, by [`Contents`].
 
 mod contents;
+mod merging;
 mod outgoing;
 mod trees;
 mod working;
@@ -35,6 +36,9 @@ pub struct GitEnvironment {
     pub work_tree: Option<PathBuf>,
     /// `GIT_INDEX_FILE`, if set and not empty: relative to the top of the working tree, where Git runs hooks.
     pub index_file: Option<PathBuf>,
+    /// What follows `GITHEAD_` in the names of variables: the ids of the commits that `git merge` is merging. The hook
+    /// `pre-merge-commit` runs before Git writes them to `MERGE_HEAD`.
+    pub merged: Vec<String>,
 }
 
 /// What a path leads to, in a commit, in the index or on the disk.
@@ -106,6 +110,9 @@ pub struct FileChange {
     pub old: Option<Side>,
     /// What it is; `None` if there is nothing any more.
     pub new: Option<Side>,
+    /// What it was in each commit that is being merged, none of which is as `new`. Empty where not asked for, and where
+    /// nothing is being merged.
+    pub merged: Vec<Option<Side>>,
 }
 
 /// A path that may have changed, of which cannot be said how.
@@ -215,6 +222,8 @@ pub struct Changes {
     repository: gix::Repository,
     top: Option<PathBuf>,
     index_file: PathBuf,
+    /// What the environment says is being merged.
+    merged: Vec<String>,
     /// The repository with the user's configuration, opened when the working tree is looked at.
     configured: OnceCell<gix::Repository>,
 }
@@ -254,7 +263,8 @@ impl Changes {
             Some(file) => hooks_run_in.join(file),
             None => repository.git_dir().join("index"),
         };
-        Ok(Self { repository, top, index_file, configured: OnceCell::new() })
+        let merged = environment.merged.clone();
+        Ok(Self { repository, top, index_file, merged, configured: OnceCell::new() })
     }
 
     /// The folder that paths are relative to, absolute and free of symbolic links; `None` in a bare repository. It is
@@ -310,7 +320,7 @@ fn settled(differences: Differences, unsettled: &[BString]) -> ChangeSet {
     set.unsettled.extend(unsettled.iter().map(|path| not_settled(path.as_ref(), Reason::Conflicted)));
     for (path, (old, new)) in differences {
         match String::from_utf8(path.into()) {
-            Ok(path) => set.files.push(FileChange { path, old, new }),
+            Ok(path) => set.files.push(FileChange { path, old, new, merged: Vec::new() }),
             Err(error) => set.unsettled.push(not_settled(error.as_bytes().into(), Reason::NotUtf8)),
         }
     }

@@ -3,7 +3,7 @@
 //! [`Repository::find`] answers, for a folder, which folder addresses are relative to and where the store is;
 //! [`Repository::branch`] answers what is checked out there; [`init()`] makes the place of the store. All worktrees
 //! of one Git repository come to one store. The crate knows nothing of what lies in the store. [`Changes`] tells what
-//! has changed in a working tree, in the index, or by a push.
+//! has changed in a working tree, in the index, or by a push, and [`HooksFolder`] where Git looks for hooks.
 //!
 //! Finding is on the path of every command, so the common case (a folder `.muse` here or above) looks at no Git
 //! data. Nothing of that reads the environment, the user's or the system's Git configuration, or starts a process, and
@@ -40,6 +40,7 @@ mod error;
 mod find;
 mod git;
 mod head;
+mod hooks;
 mod init;
 mod mark;
 mod publish;
@@ -52,6 +53,7 @@ pub use changes::{
 pub use error::{BranchError, FindError, GitError, InitError, MarkError, NotARepository};
 pub use find::Repository;
 pub use git::GitFolders;
+pub use hooks::HooksFolder;
 pub use init::{Initialised, init};
 pub use mark::MARK_FILE;
 pub use scratch::{Scratch, ScratchError, scratch};

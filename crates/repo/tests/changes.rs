@@ -36,6 +36,12 @@ fn hook(site: &Site, folder: &Path, name: &str) -> PathBuf {
     told
 }
 
+/// What Git says in the names of variables that it merges.
+fn merged() -> Vec<String> {
+    let id = |name: std::ffi::OsString| Some(name.to_str()?.strip_prefix("GITHEAD_")?.to_owned());
+    std::env::vars_os().filter_map(|(name, _)| id(name)).collect()
+}
+
 /// What the hooks that the tests install run. By itself, it is where nothing is staged.
 #[test]
 fn as_a_hook() {
@@ -48,6 +54,7 @@ fn as_a_hook() {
         git_dir: variable("GIT_DIR"),
         work_tree: variable("GIT_WORK_TREE"),
         index_file: variable("GIT_INDEX_FILE"),
+        merged: merged(),
     };
     let here = std::env::current_dir().expect("a folder").canonicalize().expect("its path");
     let staged = Changes::open(&here, &environment).expect("opened").staged().expect("known");

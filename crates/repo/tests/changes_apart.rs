@@ -342,7 +342,7 @@ fn folders_that_the_environment_names() {
     let environment = |git_dir: Option<&str>, work_tree: Option<&str>| GitEnvironment {
         git_dir: git_dir.map(PathBuf::from),
         work_tree: work_tree.map(PathBuf::from),
-        index_file: None,
+        ..GitEnvironment::default()
     };
     let not_git = Changes::open(&top, &GitEnvironment::default()).expect_err("not there");
     assert!(matches!(&not_git, ChangesError::NotGit { start } if *start == top), "{not_git}");

@@ -1,13 +1,18 @@
 //! `muse coord check`.
 
+use std::ffi::OsString;
+
 use muse_coord::{Address, Check, CheckRequest, Conflict, Missing, Notice, RunId, Stale, Verdict};
+use muse_guard::Footprint;
 use serde::Serialize;
 
-use crate::args::CheckArgs;
+use crate::args::{CheckArgs, Subject};
 use crate::commands::reserve::{check_count, not_stopped};
 use crate::context::Context;
-use crate::error::CommandError;
+use crate::error::{CommandError, Kind};
 use crate::exit;
+use crate::guard::changes::{self, Source};
+use crate::guard::{unified, unknown};
 use crate::output::{Answer, Report, Screen};
 use crate::wait::{SHOWN_MAX, describe, flag_value, in_the_way, more, or_end_the_holder};
 
@@ -30,6 +35,9 @@ pub(crate) struct CheckReport {
     error: Option<String>,
     #[serde(skip)]
     is_held: bool,
+    /// Whether the addresses are those that somebody typed.
+    #[serde(skip)]
+    is_typed: bool,
 }
 
 impl CheckReport {
@@ -55,6 +63,7 @@ impl CheckReport {
             next,
             error,
             is_held: request.require,
+            is_typed: true,
         }
     }
 }
@@ -68,8 +77,12 @@ impl Report for CheckReport {
         if self.error.is_none() {
             let what = if self.is_held { "held" } else { "clear" };
             screen.result(&format!("{what} run={}", self.run_id));
-            for address in &self.addresses {
+            let shown_max = if self.is_typed { usize::MAX } else { SHOWN_MAX };
+            for address in self.addresses.iter().take(shown_max) {
                 screen.result(&format!("  {address}"));
+            }
+            if !self.is_typed {
+                more(screen, self.addresses.len(), "addresses");
             }
         }
         for conflict in self.conflicts.iter().take(SHOWN_MAX) {
@@ -113,7 +126,7 @@ fn error(run: &RunId, check: &Check) -> Option<String> {
 }
 
 /// What the run lost, and to whom, in one sentence.
-fn was_lost(stale: &Stale) -> String {
+pub(super) fn was_lost(stale: &Stale) -> String {
     let held = if stale.address == stale.held_address {
         String::new()
     } else {
@@ -128,12 +141,12 @@ fn was_lost(stale: &Stale) -> String {
     format!("`{}` was yours{held} until your reservation lapsed, and {since}", stale.address)
 }
 
-fn is_not_held(run: &RunId, missing: &Missing) -> String {
+pub(super) fn is_not_held(run: &RunId, missing: &Missing) -> String {
     format!("`{}` is not held by run `{run}` ({})", missing.address, missing.mode.as_str())
 }
 
 /// What the run can do, in one sentence.
-fn next(request: &CheckRequest, check: &Check) -> Option<String> {
+pub(super) fn next(request: &CheckRequest, check: &Check) -> Option<String> {
     let flag = if request.exclusive.is_empty() { " --shared" } else { "" };
     let reserve = |flags: &str| {
         format!("muse coord reserve ADDRESS...{flag}{flags} --run-id{}", flag_value(&request.run))
@@ -153,13 +166,60 @@ fn next(request: &CheckRequest, check: &Check) -> Option<String> {
 }
 
 pub(crate) fn run(args: &CheckArgs, context: &Context) -> Result<Answer<CheckReport>, CommandError> {
+    answer(args, context).map_err(not_checked)
+}
+
+fn answer(args: &CheckArgs, context: &Context) -> Result<Answer<CheckReport>, CommandError> {
     let run = context.run_id(args.identity.run_id.as_ref())?;
-    check_count(&args.addresses)?;
+    let Subject { addresses, staged, diff, worktree, patch } = &args.subject;
+    check_count(addresses)?;
     let repository = context.repository()?;
     let mut warnings = Vec::new();
-    let addresses = context.addresses(&args.addresses, &repository, &mut warnings)?;
-    let (exclusive, shared) = if args.shared { (Vec::new(), addresses) } else { (addresses, Vec::new()) };
-    let request = CheckRequest { require: args.require, ..CheckRequest::new(run, exclusive, shared) };
+    let source = match (diff, staged, worktree) {
+        (Some(revision), ..) => Some(Source::Since(revision_name(revision)?)),
+        (_, true, _) => Some(Source::Staged),
+        (_, _, true) => Some(Source::Worktree),
+        (None, false, false) => None,
+    };
+    let footprint = match (source, patch) {
+        (Some(source), _) => Some(changes::footprint(source, context, &repository, &mut warnings)?),
+        (_, Some(file)) => Some(unified::footprint(file, context, &repository, &mut warnings)?),
+        (None, None) => None,
+    };
+    let is_typed = footprint.is_none();
+    let request = if let Some(footprint) = footprint {
+        request(run, &footprint)
+    } else {
+        let addresses = context.addresses(addresses, &repository, &mut warnings)?;
+        let (exclusive, shared) = if args.shared { (Vec::new(), addresses) } else { (addresses, Vec::new()) };
+        CheckRequest::new(run, exclusive, shared)
+    };
+    let request = CheckRequest { require: args.require, ..request };
     let check = context.coordinator(&repository).check(&request)?;
-    Ok(Answer { report: CheckReport::of(request, check), warnings })
+    if is_typed {
+        warnings.extend(unknown::warnings(&request.addresses(), repository.top()));
+    }
+    let report = CheckReport { is_typed, ..CheckReport::of(request, check) };
+    Ok(Answer { report, warnings })
+}
+
+/// The question whether `run` may change all that is touched.
+pub(crate) fn request(run: RunId, footprint: &Footprint) -> CheckRequest {
+    CheckRequest::new(run, footprint.exclusive().cloned().collect(), footprint.shared().cloned().collect())
+}
+
+fn revision_name(typed: &OsString) -> Result<&str, CommandError> {
+    typed.to_str().ok_or_else(|| {
+        let message = "the revision is not valid UTF-8: give the commit's id".to_owned();
+        CommandError::new(Kind::BadArgs, message)
+    })
+}
+
+/// A failure that leaves open whether the way is clear, which says so.
+fn not_checked(error: CommandError) -> CommandError {
+    let (_, code) = error.kind.word_and_code();
+    if code != exit::INTERNAL {
+        return error;
+    }
+    CommandError { message: format!("this could not be checked: {}", error.message), ..error }
 }

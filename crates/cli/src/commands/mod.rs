@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use muse_coord::{EngineError, ReleaseRequest, ReservationId, TtlSeconds};
 
-use crate::args::{Command, Coord, Seconds};
+use crate::args::{Command, Coord, Guard, Seconds};
 use crate::context::Context;
 use crate::error::{CommandError, Kind};
 use crate::output::print;
@@ -14,8 +14,10 @@ mod completions;
 mod demo;
 mod fsck;
 mod gc;
+mod guard;
 mod guide;
 pub(crate) mod heartbeat;
+pub(crate) mod hook;
 mod init;
 pub(crate) mod list;
 mod log;
@@ -25,6 +27,7 @@ pub(crate) mod release;
 pub(crate) mod reserve;
 mod run;
 mod show;
+mod symbols;
 pub(crate) mod watch;
 
 /// The most reservations of one call, as many as addresses of a reserve.
@@ -48,8 +51,15 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> u8 {
         Command::Coord(Coord::Watch(args)) => watch::run(&args, context),
         Command::Coord(Coord::Gc(args)) => print(gc::run(&args, context), context),
         Command::Coord(Coord::Fsck(args)) => print(fsck::run(&args, context), context),
+        Command::Coord(Coord::Hook(hook)) => hook::run(&hook, context),
+        Command::Coord(Coord::Guard(Guard::Install(args))) => print(guard::install(&args, context), context),
+        Command::Coord(Coord::Guard(Guard::Uninstall(args))) => {
+            print(guard::uninstall(&args, context), context)
+        }
+        Command::Coord(Coord::Guard(Guard::Status(args))) => print(guard::status(&args, context), context),
         Command::Coord(Coord::Guide(args)) => print(guide::run(&args), context),
         Command::Mcp(args) => mcp::run(&args, context),
+        Command::Symbols(args) => print(symbols::run(&args, context), context),
         Command::Demo(args) => print(demo::run(&args, context), context),
         Command::Completions(args) => print(completions::run(&args), context),
         Command::Man(args) => print(man::run(&args), context),

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use muse_coord::{
@@ -16,6 +17,7 @@ use crate::commands::{reason, reservation_id, ttl};
 use crate::context::Context;
 use crate::error::{CommandError, Kind};
 use crate::exit;
+use crate::guard::unknown;
 use crate::output::{Answer, Report, Screen, print, print_or_take_back};
 use crate::report::{doing, duration};
 use crate::wait::{self, Interrupts, Refusal, SHOWN_MAX, more, patience, take_back};
@@ -131,8 +133,8 @@ pub(crate) fn run(args: &ReserveArgs, context: &Context) -> u8 {
 
 /// Reserves, or says who is in the way.
 fn at_once(args: &ReserveArgs, context: &Context) -> Result<Answer<ReserveReport>, CommandError> {
-    let Wanted { request, coordinator, mut warnings } = Wanted::of(args, context)?;
-    let report = answered(coordinator.reserve(&request)?, &request, &mut warnings, context)?;
+    let Wanted { request, coordinator, top, mut warnings } = Wanted::of(args, context)?;
+    let report = answered(coordinator.reserve(&request)?, &request, &top, &mut warnings, context)?;
     Ok(Answer { report, warnings })
 }
 
@@ -143,7 +145,7 @@ fn in_turn(args: &ReserveArgs, patience: Duration, context: &Context) -> u8 {
         let report = wanted.in_turn(patience, interrupts.descriptor(), context)?;
         Ok((wanted, interrupts, report))
     });
-    let (Wanted { request, coordinator, warnings }, interrupts, report) = match waited {
+    let (Wanted { request, coordinator, warnings, .. }, interrupts, report) = match waited {
         Ok(waited) => waited,
         Err(error) => return print::<ReserveReport>(Err(error), context),
     };
@@ -183,6 +185,8 @@ pub(super) fn tell(answer: Answer<ReserveReport>, context: &Context) -> u8 {
 struct Wanted {
     request: Request,
     coordinator: Coordinator<FileEngine<SystemClock>>,
+    /// What the addresses are relative to.
+    top: PathBuf,
     warnings: Vec<String>,
 }
 
@@ -211,7 +215,7 @@ impl Wanted {
         request.branch = branch(&repository, &mut warnings);
 
         let coordinator = context.coordinator(&repository);
-        Ok(Wanted { request, coordinator, warnings })
+        Ok(Wanted { request, coordinator, top: repository.top().to_owned(), warnings })
     }
 
     /// Reserves, and waits for up to `patience` if somebody is in the way; `None` if `interrupt` ended the wait.
@@ -221,10 +225,10 @@ impl Wanted {
         interrupt: BorrowedFd<'_>,
         context: &Context,
     ) -> Result<Option<ReserveReport>, CommandError> {
-        let Wanted { request, coordinator, warnings } = self;
+        let Wanted { request, coordinator, top, warnings } = self;
         let waiting = Stopwatch::start();
         Ok(match wait::reserve(coordinator, request, patience, Some(interrupt), context)? {
-            Waited::Answered(reserved) => Some(answered(reserved, request, warnings, context)?),
+            Waited::Answered(reserved) => Some(answered(reserved, request, top, warnings, context)?),
             Waited::GaveUp { position, conflicts } => {
                 let refusal = Refusal::gave_up(waiting.elapsed(), position, conflicts, &request.run);
                 Some(ReserveReport::Refused(refusal))
@@ -252,7 +256,7 @@ pub(crate) fn serve(
     let patience = patience(args.terms.wait)?;
     let mut wanted = Wanted::of(args, context)?;
     let report = wanted.in_turn(patience, interrupt, context)?;
-    let Wanted { request, coordinator, warnings } = wanted;
+    let Wanted { request, coordinator, warnings, .. } = wanted;
     let answer = report.map(|report| Answer { report, warnings });
     Ok(Served { answer, coordinator, run: request.run })
 }
@@ -261,6 +265,7 @@ pub(crate) fn serve(
 fn answered(
     reserved: Reserved,
     request: &Request,
+    top: &Path,
     warnings: &mut Vec<String>,
     context: &Context,
 ) -> Result<ReserveReport, CommandError> {
@@ -268,6 +273,10 @@ fn answered(
         Reserved::Granted(grant) => {
             let now = context.now();
             warnings.extend(grant_warnings(&grant, request, now));
+            // The store's lock is not held any more, and a grant that was made before has told it.
+            if !grant.renewed {
+                warnings.extend(unknown::warnings(&grant.lease.reservation.addresses, top));
+            }
             Ok(ReserveReport::Granted(granted(*grant, now)))
         }
         Reserved::Denied { conflicts } => Ok(denied(conflicts, &request.run)),

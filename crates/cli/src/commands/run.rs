@@ -14,6 +14,7 @@ use crate::commands::ttl;
 use crate::context::{Context, RUN_ID_VARIABLE};
 use crate::error::{CommandError, Kind};
 use crate::exit;
+use crate::guard::unknown;
 use crate::output::{Answer, Screen, print_beside, print_error};
 
 use crate::supervise::{
@@ -82,6 +83,9 @@ fn hold(args: &RunArgs, context: &Context) -> Result<Held, CommandError> {
     let at = Instant::now(|| context.now());
     warnings.extend(reserve::grant_warnings(&grant, &request, at.wall));
     warnings.extend(grant.notices.iter().map(reserve::not_stopped));
+    if !grant.renewed {
+        warnings.extend(unknown::warnings(&grant.lease.reservation.addresses, repository.top()));
+    }
     warn(&warnings, context);
     let deadline =
         Deadline::new(Duration::from_secs(ttl.get().into()), grace, grant.lease.effective_expiry(), at);

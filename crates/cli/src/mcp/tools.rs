@@ -11,7 +11,9 @@ use serde_json::Value;
 
 use super::answer::{Beside, ELEMENTS_DEFAULT, ELEMENTS_MAX, Reply};
 use super::connection::Call;
-use crate::args::{CheckArgs, HeartbeatArgs, Identity, ListArgs, ReleaseArgs, ReserveArgs, Seconds, Terms};
+use crate::args::{
+    CheckArgs, HeartbeatArgs, Identity, ListArgs, ReleaseArgs, ReserveArgs, Seconds, Subject, Terms,
+};
 use crate::commands::heartbeat::{run_all, run_one};
 use crate::commands::reserve::Served;
 use crate::commands::{check, list, release, reservation_id, reserve, ttl};
@@ -206,7 +208,7 @@ fn list(arguments: &mut Arguments, _: &Call, context: &Context) -> Result<Option
 
 fn check(arguments: &mut Arguments, _: &Call, context: &Context) -> Result<Option<Reply>, CommandError> {
     let args = CheckArgs {
-        addresses: arguments.addresses()?,
+        subject: Subject::of_addresses(arguments.addresses()?),
         identity: arguments.identity()?,
         shared: arguments.flag("shared")?,
         require: arguments.flag("require")?,

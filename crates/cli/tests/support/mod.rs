@@ -12,6 +12,8 @@
     reason = "tests start processes and write files; what a helper does not expect fails the test"
 )]
 
+pub(crate) mod git;
+
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -282,6 +284,12 @@ impl Muse {
             }
         }
         Muse { command: shell }
+    }
+
+    /// What stands in this file is its standard input.
+    pub(crate) fn stdin_of(mut self, path: &Path) -> Muse {
+        self.command.stdin(fs::File::open(path).expect("a file"));
+        self
     }
 
     /// Runs the call.

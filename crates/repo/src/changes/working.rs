@@ -71,7 +71,7 @@ impl Changes {
         self.top().ok_or_else(|| ChangesError::NoWorkingTree { git_dir: self.git_dir().to_owned() })
     }
 
-    fn tree_against_disk(
+    pub(super) fn tree_against_disk(
         &self,
         tree: Option<ObjectId>,
         with_untracked: bool,

@@ -1,0 +1,42 @@
+//! `muse coord hook`: what guards call, one file for each kind of caller.
+//!
+//! A caller reads exit codes in its own way, so a hook prints its own answers: [`Reply`](muse_guard::Reply).
+
+mod git;
+mod harness;
+
+use muse_guard::Harness;
+
+use self::git::GitHook;
+use crate::args::{HarnessArgs, Hook};
+use crate::context::Context;
+use crate::exit;
+use crate::output::{Screen, print_beside, usage_sentence};
+
+/// Answers the hook, and returns the exit code that its caller reads.
+pub(crate) fn run(hook: &Hook, context: &Context) -> u8 {
+    let (called_as, args): (Harness, &HarnessArgs) = match hook {
+        Hook::ClaudeCode(args) => (Harness::ClaudeCode, args),
+        Hook::Codex(args) => (Harness::Codex, args),
+        Hook::Cursor(args) => (Harness::Cursor, args),
+        Hook::Gemini(args) => (Harness::Gemini, args),
+        Hook::Copilot(args) => (Harness::Copilot, args),
+        Hook::Opencode(args) => (Harness::Opencode, args),
+        Hook::PreCommit(args) => return git::run(GitHook::PreCommit, args, context),
+        Hook::PrePush(args) => return git::run(GitHook::PrePush, &args.common, context),
+    };
+    harness::run(called_as, args, context)
+}
+
+/// Says on standard error that the hook was called wrongly, and lets through what it guards: the exit code of a usage
+/// error would stop every edit and every commit.
+pub(crate) fn misused(error: &clap::Error, context: &Context) -> u8 {
+    let mut screen = Screen::default();
+    screen.error(&format!(
+        "the guard was called wrongly, and does nothing: {}",
+        usage_sentence(&error.to_string())
+    ));
+    // Nobody is left to tell if this fails.
+    print_beside(&screen, context).unwrap_or_default();
+    exit::OK
+}
