@@ -150,6 +150,10 @@ fn of_several_parents_and_in_a_linked_tree() {
         assert!(matches!(&error, ChangesError::Unreadable { .. }), "{error}");
         assert!(error.to_string().contains("MERGE_HEAD"), "{error}");
     }
+    fs::remove_file(&heads).expect("removed");
+    fs::create_dir(&heads).expect("a folder in its place");
+    let error = open(&tree).staged_against_all_parents().expect_err("not known");
+    assert!(matches!(&error, ChangesError::Unreadable { .. }), "{error}");
 }
 
 /// What the hook that the next test installs runs. By itself, it is where there is nothing to tell.
