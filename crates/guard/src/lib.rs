@@ -19,4 +19,4 @@
 mod footprint;
 pub mod unified;
 
-pub use self::footprint::{Footprint, Whole, WhyWhole, limits};
+pub use self::footprint::{Footprint, Reason, Whole, limits};
