@@ -67,6 +67,17 @@ fn where_nothing_is_merged_it_is_what_is_staged() {
 }
 
 #[test]
+fn in_a_bare_repository_nothing_is_committed() {
+    let site = branched();
+    let bare = site.path.with_file_name("bare.git");
+    site.git(&["clone", "--quiet", "--bare", ".", bare.to_str().expect("UTF-8")]);
+    let changes = open(&bare);
+    for told in [changes.staged_against_all_parents(), changes.worktree_against_all_parents()] {
+        assert!(matches!(told, Err(ChangesError::NoWorkingTree { .. })), "{told:?}");
+    }
+}
+
+#[test]
 fn of_a_merge_it_is_what_no_side_has() {
     let site = branched();
     site.git(&["merge", "--quiet", "--no-commit", "side"]);
