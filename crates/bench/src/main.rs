@@ -28,6 +28,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use tempfile::TempDir;
 
 mod scale;
+mod staged;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -163,6 +164,7 @@ fn measure() -> Outcome<()> {
     let thousand = Site::make(&programs, 1000)?;
     reserves(&programs, &small, &thousand, &mut rows)?;
     lists(&programs, &small, &thousand, &mut rows)?;
+    staged::measure(&programs, &thousand, &mut rows)?;
     memory(&programs, &thousand, &mut rows)?;
     system_calls(&programs, &small, &mut rows)?;
     sustained(&small, &mut rows)?;

@@ -141,10 +141,9 @@ pub(crate) struct ReserveArgs {
     pub(crate) reason: Option<OsString>,
 }
 
-/// Ask whether you may change code, or might have. Nothing is changed.
+/// Ask whether anybody is in the way of a change. Nothing is changed.
 ///
-/// About addresses, or about what a change touches: the symbols, or, where there is no grammar for a file, the file.
-/// Exit 0: nothing is in the way. Exit 6: somebody holds it, or you held it and somebody else has had it since: then
+/// Of addresses, or of what a change touches: the symbols, or the file where they cannot be told. Exit 0: nothing is in the way. Exit 6: somebody holds it, or you held it and somebody else has had it since: then
 /// look at the code again and reserve anew. Those who only wait for it do not count. Exit 3: it could not be told.
 #[derive(Debug, Args)]
 #[command(after_help = "\

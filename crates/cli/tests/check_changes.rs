@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 mod support;
 
 use support::git::{git, try_git};
-use support::{Answer, Muse, Site};
+use support::{Answer, HOUR, Muse, Site};
 
 const SHOP: &str = "\
 import os
@@ -76,7 +76,8 @@ fn is_about(folder: &Path, what: &[&str], addresses: &[&str]) {
 }
 
 fn reserve(folder: &Path, run: &str, address: &str) {
-    Muse::in_folder(folder, &["coord", "reserve", address]).run_id(run).run().is_success();
+    let call = Muse::in_folder(folder, &["coord", "reserve", address, "--ttl", HOUR]).run_id(run);
+    call.run().is_success();
 }
 
 #[test]
@@ -319,6 +320,47 @@ fn in_a_hook_it_is_about_what_that_commit_brings() {
     reserve(top, "bob", "notes.txt");
     stage(top, "notes.txt", "three", "four");
     assert!(!try_git(top, &["commit", "--quiet", "-m", "stopped"]).status.success());
+    git(top, &["reset", "--quiet", "--hard"]);
+
+    // Of a merge that does not stop, before Git says in a file what it merges.
+    git(top, &["checkout", "--quiet", "-b", "side", "main~1"]);
+    stage(top, "notes.txt", "two", "of side");
+    git(top, &["commit", "--quiet", "--no-verify", "-m", "side"]);
+    git(top, &["checkout", "--quiet", "-b", "ahead", "main~1"]);
+    stage(top, "src/shop.py", "return 1", "return 9");
+    git(top, &["commit", "--quiet", "-m", "ahead"]);
+    fs::rename(&hook, hook.with_file_name("pre-merge-commit")).unwrap();
+    git(top, &["merge", "--quiet", "--no-edit", "side"]);
+    brings(&[]);
+}
+
+#[test]
+fn what_is_too_large_is_not_read() {
+    let site = shop();
+    let top = site.path();
+    let large = |text: &str| format!("{text}{}", "# large\n".repeat(128 * 1024));
+    site.file("grows.py", SHOP);
+    site.file("large.py", &large("x = 1\n"));
+    commit_all(top);
+    let diff = {
+        site.file("large.py", &large("x = 2\n"));
+        git(top, &["diff"]) + "\n"
+    };
+    site.file("grows.py", &large(SHOP));
+    git(top, &["add", "--all"]);
+    let (addresses, warnings) = asked(top, &["--staged"]);
+    assert_eq!(addresses, ["grows.py", "large.py"]);
+    let warning =
+        "`grows.py` counts as a whole: it has more than 1048576 bytes; so do 1 more, for reasons of the kind";
+    assert_eq!(warnings, [warning]);
+    let file = patch(&site, &diff);
+    let (addresses, warnings) = asked(top, &["--patch", file.to_str().unwrap()]);
+    assert_eq!(addresses, ["large.py"]);
+    assert_eq!(warnings, ["`large.py` counts as a whole: it has more than 1048576 bytes"]);
+    fs::File::create(&file).unwrap().set_len(64 * 1024 * 1024 + 1).unwrap();
+    let answer = check(top, "alice", &["--patch", file.to_str().unwrap()]).json();
+    let error = answer.is_failure(1, "bad_args", None);
+    assert!(error.contains("more than 67108864 bytes"), "{error}");
 }
 
 /// The patch in a file outside of the repository.

@@ -34,13 +34,13 @@ pub struct Whole {
     /// The file.
     pub address: Address,
     /// Why it cannot be told, or need not be, what in it is touched.
-    pub why: WhyWhole,
+    pub why: Reason,
 }
 
 /// Why a file is touched whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum WhyWhole {
+pub enum Reason {
     /// Its texts say no more.
     Text(Why),
     /// It is, or was, a symbolic link or a submodule.
@@ -55,21 +55,21 @@ pub enum WhyWhole {
     NotApplied,
 }
 
-impl From<Why> for WhyWhole {
-    fn from(why: Why) -> WhyWhole {
-        WhyWhole::Text(why)
+impl From<Why> for Reason {
+    fn from(why: Why) -> Reason {
+        Reason::Text(why)
     }
 }
 
-impl fmt::Display for WhyWhole {
+impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            WhyWhole::Text(why) => why.fmt(f),
-            WhyWhole::NoFile => f.write_str("it is no file, or was none"),
-            WhyWhole::Mode => f.write_str("its executable bit is changed"),
-            WhyWhole::Conflicted => f.write_str("a merge left a conflict in it"),
-            WhyWhole::Large(bytes_max) => write!(f, "it has more than {bytes_max} bytes"),
-            WhyWhole::NotApplied => f.write_str("the patch does not apply to it"),
+            Reason::Text(why) => why.fmt(f),
+            Reason::NoFile => f.write_str("it is no file, or was none"),
+            Reason::Mode => f.write_str("its executable bit is changed"),
+            Reason::Conflicted => f.write_str("a merge left a conflict in it"),
+            Reason::Large(bytes_max) => write!(f, "it has more than {bytes_max} bytes"),
+            Reason::NotApplied => f.write_str("the patch does not apply to it"),
         }
     }
 }
@@ -130,12 +130,12 @@ impl Footprint {
     /// # Errors
     ///
     /// As those of [`Footprint::add`].
-    pub fn add_whole(&mut self, path: &str, why: impl Into<WhyWhole>) -> Result<(), AddressError> {
+    pub fn add_whole(&mut self, path: &str, why: impl Into<Reason>) -> Result<(), AddressError> {
         self.add_address(Address::of_file(path)?, why.into());
         Ok(())
     }
 
-    fn add_address(&mut self, file: Address, why: WhyWhole) {
+    fn add_address(&mut self, file: Address, why: Reason) {
         if self.exclusive.insert(file.clone()) {
             self.whole.push(Whole { address: file, why });
         }

@@ -20,5 +20,5 @@ mod footprint;
 pub mod harness;
 pub mod unified;
 
-pub use self::footprint::{Footprint, Whole, WhyWhole, limits};
+pub use self::footprint::{Footprint, Reason, Whole, limits};
 pub use self::harness::Harness;

@@ -67,6 +67,17 @@ fn where_nothing_is_merged_it_is_what_is_staged() {
 }
 
 #[test]
+fn in_a_bare_repository_nothing_is_committed() {
+    let site = branched();
+    let bare = site.path.with_file_name("bare.git");
+    site.git(&["clone", "--quiet", "--bare", ".", bare.to_str().expect("UTF-8")]);
+    let changes = open(&bare);
+    for told in [changes.staged_against_all_parents(), changes.worktree_against_all_parents()] {
+        assert!(matches!(told, Err(ChangesError::NoWorkingTree { .. })), "{told:?}");
+    }
+}
+
+#[test]
 fn of_a_merge_it_is_what_no_side_has() {
     let site = branched();
     site.git(&["merge", "--quiet", "--no-commit", "side"]);
@@ -150,6 +161,10 @@ fn of_several_parents_and_in_a_linked_tree() {
         assert!(matches!(&error, ChangesError::Unreadable { .. }), "{error}");
         assert!(error.to_string().contains("MERGE_HEAD"), "{error}");
     }
+    fs::remove_file(&heads).expect("removed");
+    fs::create_dir(&heads).expect("a folder in its place");
+    let error = open(&tree).staged_against_all_parents().expect_err("not known");
+    assert!(matches!(&error, ChangesError::Unreadable { .. }), "{error}");
 }
 
 /// What the hook that the next test installs runs. By itself, it is where there is nothing to tell.

@@ -397,4 +397,13 @@ mod tests {
         assert_eq!((&*word("Class"), &*word("TypeAlias")), ("class", "type_alias"));
         assert_eq!(hexadecimal(&[0, 10, 255]), "000aff");
     }
+
+    #[test]
+    fn no_more_files_are_taken_than_may_be() {
+        let mut reading =
+            Reading { found: vec![PathBuf::new(); FILES_MAX - 1], ..Reading::new(Path::new("/")) };
+        reading.found(PathBuf::from("a.py")).unwrap();
+        let error = reading.found(PathBuf::from("b.py")).unwrap_err();
+        assert_eq!(error.kind, Kind::BadArgs);
+    }
 }

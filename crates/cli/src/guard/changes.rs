@@ -3,10 +3,8 @@
 use std::iter;
 use std::path::Path;
 
-use muse_guard::{Footprint, WhyWhole};
-use muse_repo::{
-    ChangeSet, Changes, Content, Contents, FileChange, Kind, Reason, Repository, Side, Unsettled,
-};
+use muse_guard::{Footprint, Reason};
+use muse_repo::{ChangeSet, Changes, Content, Contents, FileChange, Kind, Repository, Side, Unsettled};
 use muse_symbols::{Language, Why};
 
 use super::comparing::{self, Texts};
@@ -60,7 +58,7 @@ pub(crate) fn footprint(
     for Unsettled { path, reason } in &unsettled {
         match (reason, place.address_path(path)) {
             (_, None) => gathered.outside(path),
-            (Reason::Conflicted, Some(path)) => gathered.whole(path, WhyWhole::Conflicted),
+            (muse_repo::Reason::Conflicted, Some(path)) => gathered.whole(path, Reason::Conflicted),
             (_, Some(path)) => gathered.not_addressed(path),
         }
     }
@@ -118,9 +116,9 @@ impl Reader<'_> {
         if olds().all(Option::is_none) {
             self.gathered.whole(path, Why::Created);
         } else if !is_file(new) || olds().flatten().all(|old| !is_file(old)) {
-            self.gathered.whole(path, WhyWhole::NoFile);
+            self.gathered.whole(path, Reason::NoFile);
         } else if olds().flatten().all(|old| old.kind() != new.kind()) {
-            self.gathered.whole(path, WhyWhole::Mode);
+            self.gathered.whole(path, Reason::Mode);
         } else if Language::of_path(path).is_none() {
             self.gathered.whole(path, Why::NoLanguage);
         } else {
@@ -143,7 +141,7 @@ impl Reader<'_> {
         let new = match self.contents.read(new, bytes_max)? {
             Content::Bytes(bytes) => bytes,
             Content::TooLarge => {
-                self.gathered.whole(path, WhyWhole::Large(bytes_max));
+                self.gathered.whole(path, Reason::Large(bytes_max));
                 return Ok(None);
             }
             // It went away meanwhile.
@@ -160,7 +158,7 @@ impl Reader<'_> {
             }
         }
         if texts.is_empty() {
-            self.gathered.whole(path, WhyWhole::Large(bytes_max));
+            self.gathered.whole(path, Reason::Large(bytes_max));
             return Ok(None);
         }
         Ok(Some(Texts { path: path.to_owned(), olds: texts, new }))

@@ -1,7 +1,7 @@
 //! What is touched, gathered file by file, with what has to be said of it.
 
 use muse_coord::AddressError;
-use muse_guard::{Footprint, WhyWhole, limits};
+use muse_guard::{Footprint, Reason, limits};
 use muse_repo::Repository;
 use muse_symbols::Why;
 
@@ -28,7 +28,7 @@ impl Gathered {
     }
 
     /// A file that is touched whole.
-    pub(super) fn whole(&mut self, path: &str, why: impl Into<WhyWhole>) {
+    pub(super) fn whole(&mut self, path: &str, why: impl Into<Reason>) {
         let added = self.footprint.add_whole(path, why);
         self.note(path, &added);
     }
@@ -85,8 +85,8 @@ fn several(paths: &[String]) -> Option<String> {
 /// A warning of files that count as a whole though their symbols could be expected to be told apart.
 fn unexpected(footprint: &Footprint) -> Option<String> {
     let mut unexpected = footprint.whole().iter().filter(|whole| match whole.why {
-        WhyWhole::Text(why) => matches!(why, Why::Unread(_)),
-        WhyWhole::NoFile | WhyWhole::Mode => false,
+        Reason::Text(why) => matches!(why, Why::Unread(_)),
+        Reason::NoFile | Reason::Mode => false,
         _ => true,
     });
     let first = unexpected.next()?;

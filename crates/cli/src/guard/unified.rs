@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use muse_guard::unified::{self, Change, FilePatch, Name, Target};
-use muse_guard::{Footprint, WhyWhole};
+use muse_guard::{Footprint, Reason};
 use muse_repo::{Changes, ChangesError, Repository};
 use muse_symbols::Why;
 
@@ -105,7 +105,7 @@ impl Tree<'_> {
                 self.whole(base, &from, Why::Deleted);
                 self.whole(base, &to, Why::Created);
             }
-            Target::Other(name) => self.whole(base, &name, WhyWhole::NoFile),
+            Target::Other(name) => self.whole(base, &name, Reason::NoFile),
             Target::Changed { names, change } => {
                 // One that is not below the top is noted, and not looked for.
                 let mut paths: Vec<String> =
@@ -116,14 +116,14 @@ impl Tree<'_> {
                     is_there |= self.change(path, &change)?;
                 }
                 if let (false, Some(path)) = (is_there, paths.first()) {
-                    self.gathered.whole(path, WhyWhole::NotApplied);
+                    self.gathered.whole(path, Reason::NotApplied);
                 }
             }
         }
         Ok(())
     }
 
-    fn whole(&mut self, base: &Path, name: &Name, why: impl Into<WhyWhole>) {
+    fn whole(&mut self, base: &Path, name: &Name, why: impl Into<Reason>) {
         if let Some(path) = self.below_top(base, name) {
             self.gathered.whole(&path, why);
         }
@@ -133,14 +133,14 @@ impl Tree<'_> {
     fn change(&mut self, path: &str, change: &Change<'_>) -> Result<bool, CommandError> {
         match self.find(path)? {
             Found::Nothing => return Ok(false),
-            Found::Other => self.gathered.whole(path, WhyWhole::NoFile),
-            Found::TooLarge => self.gathered.whole(path, WhyWhole::Large(Gathered::bytes_max())),
+            Found::Other => self.gathered.whole(path, Reason::NoFile),
+            Found::TooLarge => self.gathered.whole(path, Reason::Large(Gathered::bytes_max())),
             Found::Text(old) => match change.apply(&old) {
                 Some(new) => {
                     self.gathered.texts(path, &[Some(&old)], &new);
                     self.texts.insert(path.to_owned(), new);
                 }
-                None => self.gathered.whole(path, WhyWhole::NotApplied),
+                None => self.gathered.whole(path, Reason::NotApplied),
             },
         }
         Ok(true)

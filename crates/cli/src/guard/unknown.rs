@@ -138,6 +138,7 @@ mod tests {
 
     fn told(files: &[(&str, &str)], addresses: &[&str]) -> Vec<String> {
         let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("a.py", folder.path().join("link.py")).unwrap();
         for (name, text) in files {
             fs::write(folder.path().join(name), text).unwrap();
         }
@@ -170,7 +171,10 @@ mod tests {
         let faulty = "def main(:\n    return 1\n\nclass Half\n    def begun(self):\n";
         let large = format!("{SHOP}#{}", "x".repeat(limits().bytes_max));
         let files = [("a.txt", SHOP), ("faulty.py", faulty), ("large.py", &large), ("binary.py", "\0")];
-        let unknown = ["a.txt::x", "faulty.py::Half.begun", "large.py::x", "binary.py::x", "none.py::x"];
+        let files = [&files[..], &[("a.py", SHOP)]].concat();
+        let unknown =
+            ["a.txt::x", "link.py::x", "faulty.py::Half.begun", "large.py::x", "binary.py::x", "none.py::x"];
+
         assert_eq!(told(&files, &unknown), [""; 0]);
         assert_eq!(told(&files, &["faulty.py::nowhere"]).len(), 1);
     }

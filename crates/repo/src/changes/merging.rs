@@ -17,8 +17,10 @@ impl Changes {
     ///
     /// # Errors
     ///
-    /// As those of [`Changes::staged`], and where it cannot be told what is merged.
+    /// As those of [`Changes::staged`], where it cannot be told what is merged, and where there is no working tree, so
+    /// that nobody commits.
     pub fn staged_against_all_parents(&self) -> Result<ChangeSet, ChangesError> {
+        self.required_top()?;
         let index = self.index()?;
         let against = |tree| {
             let (differences, unsettled) = self.tree_against_index(tree, &index)?;
