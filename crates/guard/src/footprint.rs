@@ -8,6 +8,8 @@ use muse_coord::Address;
 use muse_coord::address::{AddressError, TOP_SYMBOL};
 use muse_symbols::{Language, Limits, Part, Touched, Why, touched};
 
+use crate::edit::Unclear;
+
 /// What reading one side of a changed file may cost: 1 MiB and 150 ms. A file beyond that is touched whole.
 ///
 /// Grammars have texts that they need very long for; the time is what a person does not notice, and far below the
@@ -34,7 +36,37 @@ pub struct Whole {
     /// The file.
     pub address: Address,
     /// Why it cannot be told, or need not be, what in it is touched.
-    pub why: Why,
+    pub why: Reason,
+}
+
+/// Why a file is touched whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Its texts, before and after, do not tell more.
+    Text(Why),
+    /// What it becomes by the edit is not known.
+    Edit(Unclear),
+}
+
+impl From<Why> for Reason {
+    fn from(why: Why) -> Reason {
+        Reason::Text(why)
+    }
+}
+
+impl From<Unclear> for Reason {
+    fn from(unclear: Unclear) -> Reason {
+        Reason::Edit(unclear)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Text(why) => why.fmt(f),
+            Reason::Edit(unclear) => unclear.fmt(f),
+        }
+    }
 }
 
 impl fmt::Display for Whole {
@@ -59,7 +91,7 @@ impl Footprint {
     ) -> Result<(), AddressError> {
         let file = Address::of_file(path)?;
         match touched(old, new, Language::of_path(path), limits) {
-            Touched::Whole(why) => self.add_address(file, why),
+            Touched::Whole(why) => self.add_address(file, why.into()),
             Touched::Parts(parts) => {
                 for part in parts {
                     self.add_part(&file, &part);
@@ -74,12 +106,12 @@ impl Footprint {
     /// # Errors
     ///
     /// As those of [`Footprint::add`].
-    pub fn add_whole(&mut self, path: &str, why: Why) -> Result<(), AddressError> {
-        self.add_address(Address::of_file(path)?, why);
+    pub fn add_whole(&mut self, path: &str, why: impl Into<Reason>) -> Result<(), AddressError> {
+        self.add_address(Address::of_file(path)?, why.into());
         Ok(())
     }
 
-    fn add_address(&mut self, file: Address, why: Why) {
+    fn add_address(&mut self, file: Address, why: Reason) {
         if self.exclusive.insert(file.clone()) {
             self.whole.push(Whole { address: file, why });
         }

@@ -16,8 +16,11 @@
 //! # Ok::<(), muse_coord::AddressError>(())
 //! ```
 
+pub mod edit;
 mod footprint;
 pub mod harness;
+pub mod patch;
 
-pub use self::footprint::{Footprint, Whole, limits};
+pub use self::edit::{Change, Edit, Unclear};
+pub use self::footprint::{Footprint, Reason, Whole, limits};
 pub use self::harness::Harness;
