@@ -13,7 +13,7 @@ mod support;
 use support::{ABSENT, Site, names, object};
 
 /// Every command, and the file of its snapshot.
-const COMMANDS: [(&[&str], &str); 18] = [
+const COMMANDS: [(&[&str], &str); 19] = [
     (&[], "muse"),
     (&["init"], "muse-init"),
     (&["coord"], "muse-coord"),
@@ -28,6 +28,7 @@ const COMMANDS: [(&[&str], &str); 18] = [
     (&["coord", "watch"], "muse-coord-watch"),
     (&["coord", "gc"], "muse-coord-gc"),
     (&["coord", "fsck"], "muse-coord-fsck"),
+    (&["coord", "hook"], "muse-coord-hook"),
     (&["coord", "guide"], "muse-coord-guide"),
     (&["demo"], "muse-demo"),
     (&["completions"], "muse-completions"),
@@ -133,7 +134,7 @@ fn the_help_says_the_same_in_every_way_of_asking() {
 fn words(line: &str) -> Option<Vec<String>> {
     let line = line.strip_prefix("  muse ")?;
     let mut words = shlex::split(line).unwrap();
-    let end = words.iter().position(|word| word == "|" || word == ">").unwrap_or(words.len());
+    let end = words.iter().position(|word| matches!(&**word, "|" | ">" | "<")).unwrap_or(words.len());
     words.truncate(end);
     for word in &mut words {
         if word == "sha256:..." {
