@@ -396,7 +396,7 @@ pub(crate) struct FsckArgs {
 #[command(after_help = "\
 Examples:
   muse coord hook claude-code < payload.json
-  muse coord hook gemini --strict < payload.json")]
+  muse coord hook gemini < payload.json | jq -r .reason")]
 pub(crate) enum Hook {
     /// Answer a hook of Claude Code.
     ClaudeCode(HarnessArgs),

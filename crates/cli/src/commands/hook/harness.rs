@@ -28,8 +28,8 @@ const PAYLOAD_BYTES_MAX: u64 = 16 << 20;
 /// that is merely busy.
 const ANSWER_DUE: Duration = Duration::from_secs(4);
 
-/// When the end of a session is answered: Claude Code gives 1.5 s.
-const END_DUE: Duration = Duration::from_millis(1200);
+/// When the end of a session is answered that Claude Code tells of: it gives 1.5 s.
+const SHORT_END_DUE: Duration = Duration::from_millis(1200);
 
 /// As much as the main thread has, for the parsers.
 const STACK_BYTES: usize = 8 << 20;
@@ -64,7 +64,7 @@ pub(super) fn run(called_as: Harness, args: &HarnessArgs, context: &Context) -> 
         match told.recv_timeout(due.saturating_sub(context.elapsed())) {
             Ok(Told::Event { caller: its, is_edit: is_its_edit, is_end }) => {
                 (caller, is_edit) = (Some(its), is_its_edit);
-                due = if is_end { END_DUE } else { due };
+                due = if is_end && its.harness == Harness::ClaudeCode { SHORT_END_DUE } else { due };
             }
             Ok(Told::Store(path)) => store = Some(path),
             Ok(Told::Done(done)) => break done,

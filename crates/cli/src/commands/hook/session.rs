@@ -10,10 +10,12 @@ use muse_guard::harness::Answer;
 use muse_repo::Repository;
 
 use super::words;
-use crate::commands::RESERVATIONS_MAX;
 use crate::context::{Context, RUN_ID_VARIABLE};
 use crate::error::CommandError;
 use crate::report::shell_word;
+
+/// How many reservations are released at once. Whatever time there is, what was released by then is.
+const PART: usize = 50;
 
 /// Why what a session held is given back.
 const ENDED: &str = "its session has ended";
@@ -60,7 +62,7 @@ pub(super) fn end(run: &RunId, repository: &Repository, context: &Context) -> Re
         }
     }
     for (run, ids) in held {
-        for ids in ids.chunks(RESERVATIONS_MAX) {
+        for ids in ids.chunks(PART) {
             let request = ReleaseRequest {
                 reservations: ids.to_vec(),
                 run: run.clone(),
