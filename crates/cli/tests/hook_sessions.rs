@@ -105,7 +105,9 @@ fn the_end_of_a_session_releases_what_it_held_and_nothing_else() {
         assert_eq!(held(&site), left);
         let shown = site.coord(&["show", &by_hand.id]).json().value();
         assert_eq!(shown["release"]["reason"], "its session has ended");
-        ["s", "other", "s2"].into_iter().for_each(|name| ends(harness, &site, name));
+        for name in ["s", "other", "s2"] {
+            ends(harness, &site, name);
+        }
         assert_eq!(held(&site), [""; 0]);
     }
 }
