@@ -7,7 +7,9 @@
 )]
 
 use std::fs;
+use std::process::Stdio;
 
+use muse_testkit::process::until;
 use serde_json::{Value, json};
 
 mod harness;
@@ -16,7 +18,7 @@ mod support;
 use harness::{
     F, G, H, HARNESSES, IMPORT, TEXT, call, call_at_once, change, edit, ends, held, passes, reason, session,
 };
-use support::{Site, snapshot};
+use support::{Site, names, snapshot};
 
 const ROUNDS: usize = 8;
 
@@ -142,6 +144,26 @@ fn what_is_denied_in_part_leaves_nothing() {
         assert_eq!(snapshot(&site.store().join("reservations")), before);
         assert_eq!(held(&site), [format!("boss exclusive {held_address}")]);
     }
+}
+
+/// Whoever waits for a part of it comes first, which only the store's lock tells: what was reserved by then goes back.
+#[test]
+fn what_is_denied_late_is_given_back() {
+    let site = site();
+    site.reserve("boss", "m.py::@top", &["--shared"]);
+    let mut waiter = site.coord(&["reserve", "m.py::@top", "--wait", "600"]).run_id("waiter").command;
+    let mut waiter = waiter.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until("the waiter has its place", || names(&site.store().join("waiting")).len() == 1);
+    let text = TEXT.replace("import os", "import os, re").replace("return 1", "return 10");
+    let payload = json!({
+        "session_id": "s", "cwd": site.path(), "hook_event_name": "PreToolUse", "tool_name": "Write",
+        "tool_input": {"file_path": "m.py", "content": text},
+    });
+    let reason = reason("claude-code", &call("claude-code", &payload));
+    waiter.kill().unwrap();
+    waiter.wait().unwrap();
+    assert!(reason.unwrap().contains("`m.py::@top` is waited for by run `waiter`"));
+    assert_eq!(held(&site), ["boss shared m.py::@top"]);
 }
 
 #[test]
