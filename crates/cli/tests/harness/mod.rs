@@ -166,13 +166,13 @@ pub(crate) fn passes(answer: &Answer) {
     assert_eq!((answer.code, &*answer.stdout, &*answer.stderr), (0, "", ""));
 }
 
-/// The session ends, and says nothing. Claude Code gives it little time, which a busy machine may need twice.
+/// The session ends, and says nothing. There is little time for it, and a busy machine may need that twice.
 #[track_caller]
 pub(crate) fn ends(harness: &str, site: &Site, name: &str) {
     let payload = session(harness, site.path(), name, false);
     let mut answer = call(harness, &payload);
     for _ in 0..10 {
-        if !answer.stderr.contains("it took longer than 1200 ms") {
+        if !answer.stderr.contains("it took longer than ") {
             break;
         }
         answer = call(harness, &payload);

@@ -28,7 +28,11 @@ const PAYLOAD_BYTES_MAX: u64 = 16 << 20;
 /// that is merely busy.
 const ANSWER_DUE: Duration = Duration::from_secs(4);
 
-/// When the end of a session is answered that Claude Code tells of: it gives 1.5 s.
+/// When the end of a session is answered: before the time-out that `guard install` writes, of 3 s, the most that Codex
+/// allows.
+const END_DUE: Duration = Duration::from_millis(2400);
+
+/// The same for Claude Code, which gives 1.5 s to whoever asks for no more.
 const SHORT_END_DUE: Duration = Duration::from_millis(1200);
 
 /// As much as the main thread has, for the parsers.
@@ -64,7 +68,11 @@ pub(super) fn run(called_as: Harness, args: &HarnessArgs, context: &Context) -> 
         match told.recv_timeout(due.saturating_sub(context.elapsed())) {
             Ok(Told::Event { caller: its, is_edit: is_its_edit, is_end }) => {
                 (caller, is_edit) = (Some(its), is_its_edit);
-                due = if is_end && its.harness == Harness::ClaudeCode { SHORT_END_DUE } else { due };
+                due = match its.harness {
+                    _ if !is_end => due,
+                    Harness::ClaudeCode => SHORT_END_DUE,
+                    _ => END_DUE,
+                };
             }
             Ok(Told::Store(path)) => store = Some(path),
             Ok(Told::Done(done)) => break done,
