@@ -129,7 +129,7 @@ impl Context {
     }
 
     /// Whether guards are to let everything through.
-    pub(crate) fn is_unguarded(&self) -> bool {
+    pub(crate) fn is_guard_off(&self) -> bool {
         self.guard.as_ref().is_some_and(|value| value.eq_ignore_ascii_case("off"))
     }
 

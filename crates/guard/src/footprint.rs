@@ -36,35 +36,35 @@ pub struct Whole {
     /// The file.
     pub address: Address,
     /// Why it cannot be told, or need not be, what in it is touched.
-    pub why: Reason,
+    pub why: WhyWhole,
 }
 
 /// Why a file is touched whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub enum WhyWhole {
     /// Its texts, before and after, do not tell more.
     Text(Why),
     /// What it becomes by the edit is not known.
     Edit(Unclear),
 }
 
-impl From<Why> for Reason {
-    fn from(why: Why) -> Reason {
-        Reason::Text(why)
+impl From<Why> for WhyWhole {
+    fn from(why: Why) -> WhyWhole {
+        WhyWhole::Text(why)
     }
 }
 
-impl From<Unclear> for Reason {
-    fn from(unclear: Unclear) -> Reason {
-        Reason::Edit(unclear)
+impl From<Unclear> for WhyWhole {
+    fn from(unclear: Unclear) -> WhyWhole {
+        WhyWhole::Edit(unclear)
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for WhyWhole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Reason::Text(why) => why.fmt(f),
-            Reason::Edit(unclear) => unclear.fmt(f),
+            WhyWhole::Text(why) => why.fmt(f),
+            WhyWhole::Edit(unclear) => unclear.fmt(f),
         }
     }
 }
@@ -106,12 +106,12 @@ impl Footprint {
     /// # Errors
     ///
     /// As those of [`Footprint::add`].
-    pub fn add_whole(&mut self, path: &str, why: impl Into<Reason>) -> Result<(), AddressError> {
+    pub fn add_whole(&mut self, path: &str, why: impl Into<WhyWhole>) -> Result<(), AddressError> {
         self.add_address(Address::of_file(path)?, why.into());
         Ok(())
     }
 
-    fn add_address(&mut self, file: Address, why: Reason) {
+    fn add_address(&mut self, file: Address, why: WhyWhole) {
         if self.exclusive.insert(file.clone()) {
             self.whole.push(Whole { address: file, why });
         }

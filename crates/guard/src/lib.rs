@@ -22,5 +22,5 @@ pub mod harness;
 pub mod patch;
 
 pub use self::edit::{Change, Edit, Unclear};
-pub use self::footprint::{Footprint, Reason, Whole, limits};
+pub use self::footprint::{Footprint, Whole, WhyWhole, limits};
 pub use self::harness::Harness;

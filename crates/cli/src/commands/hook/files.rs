@@ -8,7 +8,7 @@ use std::time::Duration;
 use muse_coord::address::AddressError;
 use muse_coord::{Request, Stopwatch};
 use muse_guard::edit::After;
-use muse_guard::{Edit, Footprint, Reason, Unclear, limits};
+use muse_guard::{Edit, Footprint, Unclear, WhyWhole, limits};
 use muse_repo::Repository;
 use muse_symbols::{Limits, Unread, Why};
 
@@ -36,7 +36,7 @@ struct File {
 enum Content {
     /// These bytes, or it is not there.
     Known(Option<Vec<u8>>),
-    Unknown(Reason),
+    Unknown(WhyWhole),
 }
 
 impl<'a> Files<'a> {
@@ -131,10 +131,10 @@ fn unless_private(added: Result<(), AddressError>) -> Result<(), String> {
 }
 
 /// What a file holds; `None` if there is none.
-fn read(path: &Path) -> Result<Option<Vec<u8>>, Reason> {
+fn read(path: &Path) -> Result<Option<Vec<u8>>, WhyWhole> {
     let is_missing =
         |error: &io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
-    let unreadable = Reason::from(Unclear::Unreadable);
+    let unreadable = WhyWhole::from(Unclear::Unreadable);
     match path.metadata() {
         Err(error) if is_missing(&error) => return Ok(None),
         // What is no file could keep its reader waiting.

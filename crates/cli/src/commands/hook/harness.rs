@@ -135,7 +135,7 @@ fn print(reply: &Reply) -> u8 {
 
 fn work(called_as: Harness, context: &Context, teller: &Sender<Told>) -> Result<Answer, String> {
     let payload = payload()?;
-    if context.is_unguarded() {
+    if context.is_guard_off() {
         return Ok(Answer::Pass);
     }
     let event = called_as.read(&payload).map_err(|error| error.to_string())?;
