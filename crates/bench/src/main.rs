@@ -27,6 +27,7 @@ use muse_coord::{
 use nix::sys::resource::{UsageWho, getrusage};
 use tempfile::TempDir;
 
+mod hook;
 mod scale;
 mod staged;
 
@@ -44,7 +45,8 @@ fn main() -> Outcome<()> {
     match arguments.split_first() {
         Some((mode, command)) if mode == "--peak" => print_peak(command),
         Some((mode, sizes)) if mode == "scale" => scale::measure(sizes),
-        Some(_) => Err("usage: muse-bench [scale [LIVE...]]".into()),
+        Some((mode, [])) if mode == "hook" => measure_hooks(),
+        Some(_) => Err("usage: muse-bench [hook | scale [LIVE...]]".into()),
         None => measure(),
     }
 }
@@ -165,9 +167,19 @@ fn measure() -> Outcome<()> {
     reserves(&programs, &small, &thousand, &mut rows)?;
     lists(&programs, &small, &thousand, &mut rows)?;
     staged::measure(&programs, &thousand, &mut rows)?;
+    hook::measure(&programs, &thousand, &mut rows)?;
     memory(&programs, &thousand, &mut rows)?;
     system_calls(&programs, &small, &mut rows)?;
     sustained(&small, &mut rows)?;
+    println!("{}", rows.table);
+    Ok(())
+}
+
+/// The rows of hooks alone.
+fn measure_hooks() -> Outcome<()> {
+    let programs = Programs::beside_this_one()?;
+    let mut rows = Rows::default();
+    hook::measure(&programs, &Site::make(&programs, 1000)?, &mut rows)?;
     println!("{}", rows.table);
     Ok(())
 }

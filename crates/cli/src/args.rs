@@ -49,7 +49,6 @@ pub(crate) enum Coord {
     Watch(WatchArgs),
     Gc(GcArgs),
     Fsck(FsckArgs),
-    /// What guards call: the hooks of coding harnesses and of Git.
     #[command(subcommand)]
     Hook(Hook),
     /// Have those checked who never ask: before an edit by a coding harness, before a commit by Git.
@@ -431,12 +430,18 @@ pub(crate) struct FsckArgs {
     pub(crate) repair: bool,
 }
 
-/// Who calls.
+/// Answer a hook that guards edits. `muse coord guard install` writes what calls it.
+///
+/// The payload is read from standard input. What an edit is about to change is reserved for the session's run for 15
+/// minutes, or the edit is denied in the harness's own words: who has it, for how long, what to do instead. The run is
+/// `MUSE_RUN_ID`, else `<harness>:<session>`, and a subagent's is that, `/` and its id. The end of a session releases
+/// what it held. Where it cannot be told whether somebody is in the way, a sentence on stderr and in `.muse/hook.log`
+/// says so, and the edit passes. Exit 0 in every case, 2 at most with --strict. `MUSE_GUARD=off` lets everything pass.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
   muse coord hook claude-code < payload.json
-  muse coord hook gemini --strict < payload.json
+  muse coord hook gemini < payload.json | jq -r .reason
   muse coord hook pre-commit")]
 pub(crate) enum Hook {
     /// Answer a hook of Claude Code.
@@ -490,14 +495,10 @@ pub(crate) struct PrePushArgs {
     pub(crate) remote: Vec<OsString>,
 }
 
-/// A hook of a coding harness, which gives its payload on standard input.
-///
-/// What an edit is about to change is reserved for the session's run, or the edit is denied in the harness's own words:
-/// who has it, for how long, what to do instead. Exit 0 in every case, and a sentence on standard error where it could
-/// not be told; the edit passes then.
+/// How a hook of a harness is answered.
 #[derive(Debug, Args)]
 pub(crate) struct HarnessArgs {
-    /// Deny the edit where it cannot be told whether somebody is in its way.
+    /// Deny an edit where it cannot be told whether somebody is in its way.
     #[arg(long)]
     pub(crate) strict: bool,
 }

@@ -4,6 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use muse_coord::address::{Entry, Place, Tree};
 use muse_coord::{
@@ -22,6 +23,10 @@ const GUARD_VARIABLE: &str = "MUSE_GUARD";
 /// The environment variable that names the repository.
 const ROOT_VARIABLE: &str = "MUSE_REPO_ROOT";
 
+/// The environment variables in which harnesses name the file whose `export` lines become the environment of what the
+/// session runs.
+const SESSION_FILE_VARIABLES: [&str; 2] = ["CLAUDE_ENV_FILE", "CODEX_ENV_FILE"];
+
 /// What the process was started with.
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
@@ -37,6 +42,7 @@ pub(crate) struct Context {
     run_id: Option<OsString>,
     root: Option<PathBuf>,
     guard: Option<OsString>,
+    session_file: Option<PathBuf>,
     safeguards: Safeguards,
 }
 
@@ -56,6 +62,7 @@ impl Context {
             run_id: variable(RUN_ID_VARIABLE),
             root: variable(ROOT_VARIABLE).map(PathBuf::from),
             guard: variable(GUARD_VARIABLE),
+            session_file: SESSION_FILE_VARIABLES.into_iter().find_map(variable).map(PathBuf::from),
             safeguards,
         }
     }
@@ -95,7 +102,7 @@ impl Context {
 
     /// Milliseconds since the process began its work, to the microsecond.
     pub(crate) fn duration_ms(&self) -> f64 {
-        (self.stopwatch.elapsed().as_secs_f64() * 1_000_000.0).round() / 1000.0
+        (self.elapsed().as_secs_f64() * 1_000_000.0).round() / 1000.0
     }
 
     /// What shows how far something is that takes long.
@@ -137,6 +144,16 @@ impl Context {
     /// Whether guards are to let everything through.
     pub(crate) fn is_unguarded(&self) -> bool {
         self.guard.as_ref().is_some_and(|value| value.eq_ignore_ascii_case("off"))
+    }
+
+    /// The file whose `export` lines become the environment of what a harness's session runs.
+    pub(crate) fn session_file(&self) -> Option<&Path> {
+        self.session_file.as_deref()
+    }
+
+    /// The time since the process began its work.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.stopwatch.elapsed()
     }
 
     /// The repository that the command runs in.
@@ -380,7 +397,7 @@ fn slip(typed: &str, address: &Address, top: &Path, current: &Path) -> Option<St
 }
 
 /// Whether a folder is where the search for a repository stops.
-fn is_top(folder: &Path) -> bool {
+pub(crate) fn is_top(folder: &Path) -> bool {
     [".git", muse_repo::STORE_FOLDER].iter().any(|name| folder.join(name).symlink_metadata().is_ok())
 }
 

@@ -8,6 +8,8 @@ use muse_coord::Address;
 use muse_coord::address::{AddressError, TOP_SYMBOL};
 use muse_symbols::{Language, Limits, Part, Touched, Why, touched};
 
+use crate::edit::Unclear;
+
 /// What reading one side of a changed file may cost: 1 MiB and 150 ms. A file beyond that is touched whole.
 ///
 /// Grammars have texts that they need very long for; the time is what a person does not notice, and far below the
@@ -53,11 +55,19 @@ pub enum Reason {
     Large(u64),
     /// What is to be changed in it is not in it.
     NotApplied,
+    /// What it becomes by the edit is not known.
+    Edit(Unclear),
 }
 
 impl From<Why> for Reason {
     fn from(why: Why) -> Reason {
         Reason::Text(why)
+    }
+}
+
+impl From<Unclear> for Reason {
+    fn from(unclear: Unclear) -> Reason {
+        Reason::Edit(unclear)
     }
 }
 
@@ -70,6 +80,7 @@ impl fmt::Display for Reason {
             Reason::Conflicted => f.write_str("a merge left a conflict in it"),
             Reason::Large(bytes_max) => write!(f, "it has more than {bytes_max} bytes"),
             Reason::NotApplied => f.write_str("the patch does not apply to it"),
+            Reason::Edit(unclear) => unclear.fmt(f),
         }
     }
 }

@@ -16,9 +16,12 @@
 //! # Ok::<(), muse_coord::AddressError>(())
 //! ```
 
+pub mod edit;
 mod footprint;
 pub mod harness;
+pub mod patch;
 pub mod unified;
 
+pub use self::edit::{Change, Edit, Unclear};
 pub use self::footprint::{Footprint, Reason, Whole, limits};
 pub use self::harness::Harness;

@@ -1,12 +1,197 @@
-//! The hook of a coding harness.
+//! The hook of a coding harness: one payload in, one answer out, in time.
+//!
+//! The work is done on a thread of its own, and this one waits for it: whatever hangs (standard input that nobody closes,
+//! a store that a stopped process has locked, a disk), the answer comes before the harness gives up on it. The thread is
+//! left where it is then, and ends with the process, which a store bears at any instruction.
 
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
+
+use muse_coord::RunId;
 use muse_guard::Harness;
+use muse_guard::harness::{Answer, Event, EventKind, Reply, Sender as Caller};
+use muse_repo::{FindError, Repository};
 
+use super::{edits, log, session};
 use crate::args::HarnessArgs;
 use crate::context::Context;
-use crate::exit;
+use crate::error::CommandError;
+use crate::output::one_line;
+
+/// The largest payload, 16 MiB: above what any model writes at once.
+const PAYLOAD_BYTES_MAX: u64 = 16 << 20;
+
+/// When an answer is due: before the shortest time-out that `guard install` writes, of 10 s, and late enough for a store
+/// that is merely busy.
+const ANSWER_DUE: Duration = Duration::from_secs(4);
+
+/// When the end of a session is answered: before the time-out that `guard install` writes, of 3 s, the most that Codex
+/// allows.
+const END_DUE: Duration = Duration::from_millis(2400);
+
+/// The same for Claude Code, which gives 1.5 s to whoever asks for no more.
+const SHORT_END_DUE: Duration = Duration::from_millis(1200);
+
+/// As much as the main thread has, for the parsers.
+const STACK_BYTES: usize = 8 << 20;
+
+/// What the work tells while it goes on.
+enum Told {
+    /// Who calls, and what for.
+    Event { caller: Caller, is_edit: bool, is_end: bool },
+    /// Where a log may be.
+    Store(PathBuf),
+    /// It is done, or could not be.
+    Done(Result<Answer, String>),
+}
 
 /// Answers the payload on standard input, and returns the exit code.
-pub(crate) fn run(_called_as: Harness, _args: &HarnessArgs, _context: &Context) -> u8 {
-    exit::OK
+pub(super) fn run(called_as: Harness, args: &HarnessArgs, context: &Context) -> u8 {
+    let (teller, told) = mpsc::channel();
+    let worker = {
+        let context = context.clone();
+        let work = move || {
+            let done = work(called_as, &context, &teller);
+            // Nobody listens any more once the time is up.
+            teller.send(Told::Done(done)).unwrap_or_default();
+        };
+        thread::Builder::new().name("hook".to_owned()).stack_size(STACK_BYTES).spawn(work)
+    };
+    let (mut caller, mut is_edit, mut store, mut due) = (None, false, None, ANSWER_DUE);
+    let done = loop {
+        if let Err(error) = &worker {
+            break Err(format!("no thread could be started: {error}"));
+        }
+        match told.recv_timeout(due.saturating_sub(context.elapsed())) {
+            Ok(Told::Event { caller: its, is_edit: is_its_edit, is_end }) => {
+                (caller, is_edit) = (Some(its), is_its_edit);
+                due = match its.harness {
+                    _ if !is_end => due,
+                    Harness::ClaudeCode => SHORT_END_DUE,
+                    _ => END_DUE,
+                };
+            }
+            Ok(Told::Store(path)) => store = Some(path),
+            Ok(Told::Done(done)) => break done,
+            Err(RecvTimeoutError::Timeout) => {
+                break Err(format!("it took longer than {} ms", due.as_millis()));
+            }
+            Err(RecvTimeoutError::Disconnected) => break Err("the guard failed".to_owned()),
+        }
+    };
+    let reply = match done {
+        Ok(answer) => caller.map_or_else(Reply::default, |caller| caller.reply(&answer)),
+        // What could not be read or was not there in time may have come from a place that nobody asked to guard.
+        Err(_) if store.is_none() && caller.is_none() && !is_guarded(context, &mut store) => Reply::default(),
+        Err(why) => {
+            let why = one_line(&why);
+            let sentence = format!("could not check: {why}");
+            if let Some(store) = &store {
+                log::add(store, called_as, &sentence, context);
+            }
+            let mut reply = match (args.strict, caller) {
+                (true, Some(caller)) if is_edit => caller.reply(&Answer::Deny(strictly(&sentence))),
+                (true, None) => called_as.refusal(&strictly(&sentence)),
+                _ => Reply::default(),
+            };
+            if reply.stderr.is_empty() {
+                reply.stderr = format!("muse coord hook: {sentence}");
+            }
+            reply
+        }
+    };
+    print(&reply)
+}
+
+fn strictly(sentence: &str) -> String {
+    format!(
+        "muse coord {sentence}; this guard was installed with --strict, so the edit was not made. Tell the user: \
+         MUSE_GUARD=off lets edits through"
+    )
+}
+
+/// Whether the process's own folder is in a guarded repository, and where its store is.
+fn is_guarded(context: &Context, store: &mut Option<PathBuf>) -> bool {
+    match context.repository() {
+        Ok(repository) => {
+            *store = Some(repository.store().to_owned());
+            true
+        }
+        Err(error) => error.kind != crate::error::Kind::NotARepository,
+    }
+}
+
+fn print(reply: &Reply) -> u8 {
+    let line = |text: &str| if text.is_empty() { String::new() } else { format!("{text}\n") };
+    // Whoever does not read the answer takes the exit code, and there is nobody else to tell.
+    io::stderr().write_all(line(&reply.stderr).as_bytes()).unwrap_or_default();
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(line(&reply.stdout).as_bytes()).and_then(|()| stdout.flush()).unwrap_or_default();
+    reply.exit
+}
+
+fn work(called_as: Harness, context: &Context, teller: &Sender<Told>) -> Result<Answer, String> {
+    let payload = payload()?;
+    if context.is_unguarded() {
+        return Ok(Answer::Pass);
+    }
+    let event = called_as.read(&payload).map_err(|error| error.to_string())?;
+    let is_edit = matches!(event.kind, EventKind::Edits(_));
+    let is_end = matches!(event.kind, EventKind::SessionEnd | EventKind::AgentEnd);
+    // Whoever does not listen any more has answered.
+    teller.send(Told::Event { caller: event.sender, is_edit, is_end }).unwrap_or_default();
+    if event.kind == EventKind::Other {
+        return Ok(Answer::Pass);
+    }
+    let folder = folder(&event, context)?;
+    let repository = match Repository::find(&folder, context.root()) {
+        Ok(repository) => repository,
+        Err(FindError::NotARepository { .. }) => return Ok(Answer::Pass),
+        Err(error) => return Err(CommandError::from(error).message),
+    };
+    teller.send(Told::Store(repository.store().to_owned())).unwrap_or_default();
+    let session = session_run(&event, context)?;
+    let run = RunId::new(event.below(session.as_str())).map_err(|error| error.to_string())?;
+    match &event.kind {
+        EventKind::Edits(edits) => edits::guard(edits, &folder, run, &repository, context),
+        EventKind::SessionStart => session::start(&run, &repository, context),
+        EventKind::SessionEnd => session::end(&session, &repository, context),
+        EventKind::AgentEnd if run != session => session::end(&run, &repository, context),
+        EventKind::AgentEnd | EventKind::Other => Ok(Answer::Pass),
+    }
+}
+
+/// What is on standard input. It is read to its end, so that whoever writes it is not stopped by a broken pipe.
+fn payload() -> Result<Vec<u8>, String> {
+    let failed = |error: io::Error| format!("standard input cannot be read: {error}");
+    let mut stdin = io::stdin().lock();
+    let mut payload = Vec::new();
+    let read = stdin.by_ref().take(PAYLOAD_BYTES_MAX + 1).read_to_end(&mut payload).map_err(failed)?;
+    if u64::try_from(read).is_ok_and(|read| read <= PAYLOAD_BYTES_MAX) {
+        return Ok(payload);
+    }
+    io::copy(&mut stdin, &mut io::sink()).map_err(failed)?;
+    Err(format!("the payload is larger than {} MiB", PAYLOAD_BYTES_MAX >> 20))
+}
+
+/// The folder that the session works in, without symbolic links.
+fn folder(event: &Event, context: &Context) -> Result<PathBuf, String> {
+    let told = event.cwd.as_deref().map(Path::new).filter(|cwd| cwd.is_absolute());
+    match told.and_then(|cwd| cwd.canonicalize().ok()).filter(|cwd| cwd.is_dir()) {
+        Some(folder) => Ok(folder),
+        None => context.current_directory().map_err(|error| error.message),
+    }
+}
+
+/// The run of the session: the one that the environment names, else one made of the harness and the session.
+fn session_run(event: &Event, context: &Context) -> Result<RunId, String> {
+    if let Some(run) = context.run_id_of_environment().map_err(|error| error.message)? {
+        return Ok(run);
+    }
+    let run = Event { agent: None, kind: EventKind::Other, cwd: None, ..event.clone() }.run();
+    let run = run.ok_or("the payload tells no session, and MUSE_RUN_ID is not set")?;
+    RunId::new(run).map_err(|error| error.to_string())
 }

@@ -2,8 +2,13 @@
 //!
 //! A caller reads exit codes in its own way, so a hook prints its own answers: [`Reply`](muse_guard::Reply).
 
+mod edits;
+mod files;
 mod git;
 mod harness;
+mod log;
+mod session;
+mod words;
 
 use muse_guard::Harness;
 
