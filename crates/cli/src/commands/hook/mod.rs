@@ -1,6 +1,6 @@
 //! `muse coord hook`: what guards call, one file for each kind of caller.
 //!
-//! A caller reads exit codes in its own way, so a hook prints its own answers: [`Reply`](muse_guard::Reply).
+//! A caller reads exit codes in its own way, so a hook prints its own answers: [`Reply`](muse_guard::harness::Reply).
 
 mod edits;
 mod files;
