@@ -1,12 +1,13 @@
 //! The hook of a coding harness: one payload in, one answer out, in time.
 //!
-//! The work is done on a thread of its own, and this one waits for it: whatever hangs (standard input that nobody closes,
-//! a store that a stopped process has locked, a disk), the answer comes before the harness gives up on it. The thread is
-//! left where it is then, and ends with the process, which a store bears at any instruction.
+//! A thread of its own watches the work: whatever hangs (standard input that nobody closes, a store that a stopped process
+//! has locked, a disk), the answer comes before the harness gives up on it. The work is left where it is then, and ends
+//! with the process, which a store bears at any instruction. It is the work that is done on the main thread: memory for
+//! the parsers is got there with a third of the system calls.
 
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use super::{edits, log, session};
 use crate::args::HarnessArgs;
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::exit;
 use crate::output::one_line;
 
 /// The largest payload, 16 MiB: above what any model writes at once.
@@ -35,9 +37,6 @@ const END_DUE: Duration = Duration::from_millis(2400);
 /// The same for Claude Code, which gives 1.5 s to whoever asks for no more.
 const SHORT_END_DUE: Duration = Duration::from_millis(1200);
 
-/// As much as the main thread has, for the parsers.
-const STACK_BYTES: usize = 8 << 20;
-
 /// What the work tells while it goes on.
 enum Told {
     /// Who calls, and what for.
@@ -51,59 +50,96 @@ enum Told {
 /// Answers the payload on standard input, and returns the exit code.
 pub(super) fn run(called_as: Harness, args: &HarnessArgs, context: &Context) -> u8 {
     let (teller, told) = mpsc::channel();
-    let worker = {
-        let context = context.clone();
-        let work = move || {
-            let done = work(called_as, &context, &teller);
-            // Nobody listens any more once the time is up.
-            teller.send(Told::Done(done)).unwrap_or_default();
+    let watch = Watch { called_as, is_strict: args.strict, context: context.clone() };
+    let watching = thread::Builder::new().name("watch".to_owned()).spawn(move || watch.answer(&told));
+    let watching = match watching {
+        Ok(watching) => watching,
+        Err(error) => {
+            let watch = Watch { called_as, is_strict: args.strict, context: context.clone() };
+            let why = format!("no thread could be started: {error}");
+            return print(&watch.reply(Err(why), &Heard::default()));
+        }
+    };
+    let done = work(called_as, context, &teller);
+    // Nobody listens any more once the time is up: the answer is being given.
+    teller.send(Told::Done(done)).unwrap_or_default();
+    watching.join().unwrap_or(exit::OK)
+}
+
+/// Who waits for the work, and answers when it is done or the time is up.
+struct Watch {
+    called_as: Harness,
+    is_strict: bool,
+    context: Context,
+}
+
+/// What the work has told of itself.
+#[derive(Default)]
+struct Heard {
+    caller: Option<Caller>,
+    is_edit: bool,
+    store: Option<PathBuf>,
+}
+
+impl Watch {
+    /// Waits for the work and prints the answer; returns the exit code. If the time is up, it ends the process with it.
+    fn answer(&self, told: &Receiver<Told>) -> u8 {
+        let mut heard = Heard::default();
+        let mut due = ANSWER_DUE;
+        loop {
+            match told.recv_timeout(due.saturating_sub(self.context.elapsed())) {
+                Ok(Told::Event { caller, is_edit, is_end }) => {
+                    (heard.caller, heard.is_edit) = (Some(caller), is_edit);
+                    due = match caller.harness {
+                        _ if !is_end => due,
+                        Harness::ClaudeCode => SHORT_END_DUE,
+                        _ => END_DUE,
+                    };
+                }
+                Ok(Told::Store(path)) => heard.store = Some(path),
+                Ok(Told::Done(done)) => return print(&self.reply(done, &heard)),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return print(&self.reply(Err("the guard failed".to_owned()), &heard));
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    let why = format!("it took longer than {} ms", due.as_millis());
+                    end(print(&self.reply(Err(why), &heard)));
+                }
+            }
+        }
+    }
+
+    fn reply(&self, done: Result<Answer, String>, heard: &Heard) -> Reply {
+        let Watch { called_as, context, .. } = self;
+        let mut store = heard.store.clone();
+        let why = match done {
+            Ok(answer) => return heard.caller.map_or_else(Reply::default, |caller| caller.reply(&answer)),
+            // What could not be read or was not there in time may have come from a place that nobody asked to guard.
+            Err(_) if store.is_none() && heard.caller.is_none() && !is_guarded(context, &mut store) => {
+                return Reply::default();
+            }
+            Err(why) => one_line(&why),
         };
-        thread::Builder::new().name("hook".to_owned()).stack_size(STACK_BYTES).spawn(work)
-    };
-    let (mut caller, mut is_edit, mut store, mut due) = (None, false, None, ANSWER_DUE);
-    let done = loop {
-        if let Err(error) = &worker {
-            break Err(format!("no thread could be started: {error}"));
+        let sentence = format!("could not check: {why}");
+        if let Some(store) = &store {
+            log::add(store, *called_as, &sentence, context);
         }
-        match told.recv_timeout(due.saturating_sub(context.elapsed())) {
-            Ok(Told::Event { caller: its, is_edit: is_its_edit, is_end }) => {
-                (caller, is_edit) = (Some(its), is_its_edit);
-                due = match its.harness {
-                    _ if !is_end => due,
-                    Harness::ClaudeCode => SHORT_END_DUE,
-                    _ => END_DUE,
-                };
-            }
-            Ok(Told::Store(path)) => store = Some(path),
-            Ok(Told::Done(done)) => break done,
-            Err(RecvTimeoutError::Timeout) => {
-                break Err(format!("it took longer than {} ms", due.as_millis()));
-            }
-            Err(RecvTimeoutError::Disconnected) => break Err("the guard failed".to_owned()),
+        let mut reply = match (self.is_strict, heard.caller) {
+            (true, Some(caller)) if heard.is_edit => caller.reply(&Answer::Deny(strictly(&sentence))),
+            (true, None) => called_as.refusal(&strictly(&sentence)),
+            _ => Reply::default(),
+        };
+        if reply.stderr.is_empty() {
+            reply.stderr = format!("muse coord hook: {sentence}");
         }
-    };
-    let reply = match done {
-        Ok(answer) => caller.map_or_else(Reply::default, |caller| caller.reply(&answer)),
-        // What could not be read or was not there in time may have come from a place that nobody asked to guard.
-        Err(_) if store.is_none() && caller.is_none() && !is_guarded(context, &mut store) => Reply::default(),
-        Err(why) => {
-            let why = one_line(&why);
-            let sentence = format!("could not check: {why}");
-            if let Some(store) = &store {
-                log::add(store, called_as, &sentence, context);
-            }
-            let mut reply = match (args.strict, caller) {
-                (true, Some(caller)) if is_edit => caller.reply(&Answer::Deny(strictly(&sentence))),
-                (true, None) => called_as.refusal(&strictly(&sentence)),
-                _ => Reply::default(),
-            };
-            if reply.stderr.is_empty() {
-                reply.stderr = format!("muse coord hook: {sentence}");
-            }
-            reply
-        }
-    };
-    print(&reply)
+        reply
+    }
+}
+
+/// Ends the process beside work that hangs.
+#[expect(clippy::exit, clippy::disallowed_methods, reason = "the main thread hangs, and cannot return")]
+fn end(code: u8) -> ! {
+    std::process::exit(code.into())
 }
 
 fn strictly(sentence: &str) -> String {
