@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 
 mod support;
 
+use support::git::git;
 use support::{ABSENT, Answer, Muse, Site, names};
 
 /// Every flag that names a target of files.
@@ -515,6 +516,7 @@ fn calls(document: &str) -> Vec<Vec<String>> {
 #[test]
 fn every_call_of_the_guide_the_skill_and_the_section_is_understood() {
     let site = Site::new();
+    git(site.path(), &["init", "--quiet"]);
     guard(&site, &["install", "--skill", "--agents-md"]).run().is_success();
     let read = |name: &str| fs::read_to_string(site.at(name)).unwrap();
     let documents =
