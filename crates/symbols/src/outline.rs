@@ -420,6 +420,8 @@ struct End<'t> {
     last: Option<Node<'t>>,
     /// The comments since.
     comments: Vec<Comment>,
+    /// Where those end that were left to a symbol.
+    taken: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -452,7 +454,7 @@ impl<'t> End<'t> {
     /// gives a name: grammars count comments before the next code into it where nothing marks its end. Where blocks end
     /// by indentation, those that stand deeper than the declaration, whose `column` this is, are left to the extent.
     /// Elsewhere it depends on what was parsed before whether they are in it.
-    fn cut(&self, symbols: &mut [Symbol], column: usize, language: Language) {
+    fn cut(&mut self, symbols: &mut [Symbol], column: usize, language: Language) {
         let without = self.place();
         if symbols.first().is_none_or(|first| first.extent.bytes.end <= without.0) {
             return;
@@ -460,6 +462,7 @@ impl<'t> End<'t> {
         let is_its = |comment: &&Comment| language.ends_blocks_by_indentation() && comment.column > column;
         let its = self.comments.iter().take_while(is_its).last();
         let with_comments = its.map_or(without, |comment| (comment.end, comment.last_row));
+        self.taken = self.taken.max(with_comments.0);
         for symbol in declared_together(symbols) {
             let Symbol { extent, whole, body, .. } = symbol;
             let ends = [(Some(extent), with_comments), (Some(whole), without), (body.as_mut(), without)];
@@ -479,7 +482,7 @@ impl<'t> End<'t> {
         let mut above: Option<Above> = None;
         for comment in self.comments.iter().rev() {
             let next_row = above.map_or(row, |above| above.start.1);
-            let is_apart = comment.start.1 == code_row && byte > 0;
+            let is_apart = comment.start.1 == code_row && byte > 0 || comment.start.0 < self.taken;
             if is_apart || comment.column > column || comment.last_row + 1 < next_row {
                 break;
             }

@@ -112,3 +112,12 @@ fn hashes_tell_signature_and_body_apart() {
         ],
     );
 }
+
+#[test]
+fn a_comment_belongs_to_one_symbol_where_a_fault_puts_them_beside_each_other() {
+    let source = "class A:\n  del f =\n    1\n    // f's\n\n  // about g\n  def g = 2\n";
+    let outline = super::read(Language::Scala, source);
+    let extents: Vec<_> = outline.symbols.iter().map(|symbol| symbol.extent.bytes.clone()).collect();
+    assert_eq!(extents.len(), 2, "the class is cut short, and `g` is beside it");
+    assert!(extents[0].end <= extents[1].start, "{extents:?}");
+}
