@@ -396,13 +396,11 @@ fn the_commands_run_and_a_missing_program_lets_through() {
                 let answer = run_in_shell(&site, "/bin/sh", &command, &path);
                 let strict_flag = if strict { " --strict" } else { "" };
                 let words = format!("coord hook {}{strict_flag}\n", &target[2..]);
-                assert_eq!(
-                    (answer.code, answer.stdout),
-                    (7, words),
-                    "its output and exit code are the hook's"
-                );
-                let answer = run_in_shell(&site, "/bin/sh", &command, "/nowhere");
                 let is_edit = event.to_lowercase().contains("tool");
+                // Some harnesses deny at any exit code but 0, and keep a subagent from its end at 2.
+                let code = if strict && is_edit { 7 } else { 0 };
+                assert_eq!((answer.code, answer.stdout), (code, words), "{event}");
+                let answer = run_in_shell(&site, "/bin/sh", &command, "/nowhere");
                 let code = if strict && is_edit { 2 } else { 0 };
                 assert_eq!((answer.code, &*answer.stdout), (code, ""), "{event}");
                 assert_eq!(answer.stderr.is_empty(), code == 0, "{answer:?}");

@@ -5,8 +5,8 @@ use std::path::Path;
 use muse_coord::check::check;
 use muse_coord::decide::Candidate;
 use muse_coord::{
-    Address, Beat, Beaten, CheckRequest, Conflict, Coordinator, Engine, EngineError, FileEngine, Lease, Mode,
-    Operation, ReleaseRequest, Request, ReservationId, Reserved, RunId, SystemClock, TtlSeconds,
+    Address, Beat, Beaten, CheckRequest, Conflict, Coordinator, Engine, EngineError, Lease, Mode, Operation,
+    ReleaseRequest, Request, ReservationId, Reserved, RunId, TtlSeconds,
 };
 use muse_guard::harness::Answer;
 use muse_guard::{Change, Edit, Footprint};
@@ -23,8 +23,8 @@ const TTL_SECONDS: u32 = 900;
 /// How often it is begun anew because a reservation of the run went away in between.
 const ROUNDS_MAX: usize = 3;
 
-/// Why the first of two reservations is given back: the second was denied.
-const TAKEN_BACK: &str = "the edit was denied";
+/// Why what is new is given back.
+const TAKEN_BACK: &str = "the edit was denied, or could not be checked";
 
 /// Reserves what the edits touch, or denies them.
 pub(super) fn guard(
@@ -50,6 +50,7 @@ pub(super) fn guard(
         operation: if deletes { Operation::Delete } else { Operation::Modify },
         // It is for people: that it cannot be told stops nobody.
         branch: repository.branch().unwrap_or_default(),
+        new: Vec::new(),
     };
     let conflicts = guard.hold(&footprint)?;
     Ok(match conflicts {
@@ -58,11 +59,13 @@ pub(super) fn guard(
     })
 }
 
-struct Guard {
-    coordinator: Coordinator<FileEngine<SystemClock>>,
+struct Guard<E> {
+    coordinator: Coordinator<E>,
     run: RunId,
     operation: Operation,
     branch: Option<String>,
+    /// What was reserved for the edit, and was not held before it.
+    new: Vec<ReservationId>,
 }
 
 /// What is touched, as the run stands to it.
@@ -73,9 +76,17 @@ struct Need {
     own: Vec<Lease>,
 }
 
-impl Guard {
-    /// Holds all of the footprint, or tells who is in the way; nothing is changed then.
+impl<E: Engine> Guard<E> {
+    /// Holds all of the footprint, or tells who is in the way; nothing new is held then, nor after a failure.
     fn hold(&mut self, footprint: &Footprint) -> Result<Option<Vec<Conflict>>, String> {
+        let held = self.try_to_hold(footprint);
+        if !matches!(held, Ok(None)) {
+            self.take_back();
+        }
+        held
+    }
+
+    fn try_to_hold(&mut self, footprint: &Footprint) -> Result<Option<Vec<Conflict>>, String> {
         for _ in 0..ROUNDS_MAX {
             let (need, candidates) = self.look(footprint)?;
             // A look that locks nothing and writes nothing: most denials end here.
@@ -125,9 +136,8 @@ impl Guard {
         Ok((Need { request, own }, candidates))
     }
 
-    /// Reserves what is not held yet, all of it or nothing.
-    fn reserve(&self, need: &CheckRequest) -> Result<Option<Vec<Conflict>>, String> {
-        let mut new: Option<ReservationId> = None;
+    /// Reserves what is not held yet.
+    fn reserve(&mut self, need: &CheckRequest) -> Result<Option<Vec<Conflict>>, String> {
         for (addresses, mode) in [(&need.exclusive, Mode::Exclusive), (&need.shared, Mode::Shared)] {
             if addresses.is_empty() {
                 continue;
@@ -138,39 +148,31 @@ impl Guard {
                 branch: self.branch.clone(),
                 ..Request::new(self.run.clone(), addresses.clone(), ttl())
             };
-            let reserved = self.coordinator.reserve(&request);
-            match reserved {
-                Ok(Reserved::Granted(grant)) => {
-                    new = new.or((!grant.renewed).then_some(grant.lease.reservation.reservation_id));
+            match self.coordinator.reserve(&request).map_err(told)? {
+                Reserved::Granted(grant) => {
+                    self.new.extend((!grant.renewed).then_some(grant.lease.reservation.reservation_id));
                 }
-                Ok(Reserved::Denied { conflicts }) => {
-                    self.take_back(new)?;
-                    return Ok(Some(conflicts));
-                }
-                Ok(Reserved::NothingToTakeOver | Reserved::TakeOverElsewhere) => {
+                Reserved::Denied { conflicts } => return Ok(Some(conflicts)),
+                Reserved::NothingToTakeOver | Reserved::TakeOverElsewhere => {
                     return Err("a take-over was answered that nobody asked for".to_owned());
-                }
-                Err(error) => {
-                    self.take_back(new).unwrap_or_default();
-                    return Err(told(error));
                 }
             }
         }
         Ok(None)
     }
 
-    fn take_back(&self, new: Option<ReservationId>) -> Result<(), String> {
-        let Some(new) = new else { return Ok(()) };
+    /// Gives back what is new. What cannot be given back lapses: the answer is the same.
+    fn take_back(&mut self) {
+        if self.new.is_empty() {
+            return;
+        }
         let request = ReleaseRequest {
-            reservations: vec![new],
+            reservations: std::mem::take(&mut self.new),
             run: self.run.clone(),
             reason: Some(TAKEN_BACK.to_owned()),
             force: false,
         };
-        for (_, released) in self.coordinator.release(&request).map_err(told)? {
-            released.map_err(told)?;
-        }
-        Ok(())
+        drop(self.coordinator.release(&request));
     }
 
     /// Extends what the run holds already, and never shortens it; `false` if some of it is gone.
@@ -204,10 +206,45 @@ fn told(error: EngineError) -> String {
 
 #[cfg(test)]
 mod tests {
+    use muse_coord::{Filter, ManualClock, MemoryEngine};
+    use muse_guard::Unclear;
+
     use super::*;
 
     #[test]
     fn the_time_is_that_of_the_spec() {
         assert_eq!(ttl().get(), TTL_SECONDS);
+    }
+
+    /// A lapsed reservation of the run goes to another run while the rest is being reserved.
+    #[test]
+    fn what_was_reserved_in_an_earlier_round_goes_back() {
+        let clock = std::sync::Arc::new(ManualClock::at_seconds(1000));
+        let run = |name: &str| RunId::new(name).unwrap();
+        let mut guard = Guard {
+            coordinator: Coordinator::new(MemoryEngine::new(std::sync::Arc::clone(&clock))),
+            run: run("session"),
+            operation: Operation::Modify,
+            branch: None,
+            new: Vec::new(),
+        };
+        let reserve = |guard: &Guard<_>, name: &str| {
+            let request = Request::new(run(name), vec!["a".parse().unwrap()], TtlSeconds::new(1).unwrap());
+            assert!(matches!(guard.coordinator.reserve(&request), Ok(Reserved::Granted(_))));
+        };
+        reserve(&guard, "session");
+        clock.advance_seconds(2);
+        let mut footprint = Footprint::default();
+        for path in ["a", "b"] {
+            footprint.add_whole(path, Unclear::NotTold).unwrap();
+        }
+        let (need, _) = guard.look(&footprint).unwrap();
+        assert_eq!(guard.reserve(&need.request), Ok(None));
+        reserve(&guard, "other");
+        assert_eq!(guard.extend(&need.own), Ok(false));
+        assert!(guard.hold(&footprint).unwrap().is_some());
+        let listing = guard.coordinator.list(&Filter::default()).unwrap();
+        let holders: Vec<RunId> = listing.leases.into_iter().map(|lease| lease.reservation.run_id).collect();
+        assert_eq!(holders, [run("other")]);
     }
 }

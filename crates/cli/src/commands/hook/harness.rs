@@ -4,8 +4,12 @@
 //! has locked, a disk), the answer comes before the harness gives up on it. The work is left where it is then, and ends
 //! with the process, which a store bears at any instruction. It is the work that is done on the main thread: memory for
 //! the parsers is got there with a third of the system calls.
+//!
+//! So it is with a panic, of which there should be none: the shipped program would abort, and at such an exit code some
+//! harnesses deny.
 
 use std::io::{self, Read as _, Write as _};
+use std::panic;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -45,28 +49,54 @@ enum Told {
     Store(PathBuf),
     /// It is done, or could not be.
     Done(Result<Answer, String>),
+    /// It has panicked, and does not go on.
+    Panicked(String),
 }
 
 /// Answers the payload on standard input, and returns the exit code.
 pub(super) fn run(called_as: Harness, args: &HarnessArgs, context: &Context) -> u8 {
-    let (teller, told) = mpsc::channel();
     let watch = Watch { called_as, is_strict: args.strict, context: context.clone() };
-    let watching = thread::Builder::new().name("watch".to_owned()).spawn(move || watch.answer(&told));
+    watched(watch, |teller| work(called_as, context, teller))
+}
+
+/// Does the work beside a thread that answers, and returns the exit code.
+fn watched(watch: Watch, work: impl FnOnce(&Sender<Told>) -> Result<Answer, String>) -> u8 {
+    let (teller, told) = mpsc::channel();
+    tell_of_panics(teller.clone());
+    let alone = watch.clone();
+    let watching = thread::Builder::new().name(WATCH.to_owned()).spawn(move || watch.answer(&told));
     let watching = match watching {
         Ok(watching) => watching,
         Err(error) => {
-            let watch = Watch { called_as, is_strict: args.strict, context: context.clone() };
             let why = format!("no thread could be started: {error}");
-            return print(&watch.reply(Err(why), &Heard::default()));
+            return print(&alone.reply(Err(why), &Heard::default()));
         }
     };
-    let done = work(called_as, context, &teller);
+    let done = work(&teller);
     // Nobody listens any more once the time is up: the answer is being given.
     teller.send(Told::Done(done)).unwrap_or_default();
     watching.join().unwrap_or(exit::OK)
 }
 
+/// Has whoever watches answer when the work panics.
+fn tell_of_panics(teller: Sender<Told>) {
+    panic::set_hook(Box::new(move |panic| {
+        let is_watched = thread::current().name() != Some(WATCH);
+        if !is_watched || teller.send(Told::Panicked(panic.to_string())).is_err() {
+            end(exit::OK);
+        }
+        // The answer ends the process.
+        loop {
+            thread::park();
+        }
+    }));
+}
+
+/// The name of the thread that watches.
+const WATCH: &str = "watch";
+
 /// Who waits for the work, and answers when it is done or the time is up.
+#[derive(Clone)]
 struct Watch {
     called_as: Harness,
     is_strict: bool,
@@ -82,7 +112,8 @@ struct Heard {
 }
 
 impl Watch {
-    /// Waits for the work and prints the answer; returns the exit code. If the time is up, it ends the process with it.
+    /// Waits for the work and prints the answer; returns the exit code. If the time is up or the work has panicked, it ends
+    /// the process with it.
     fn answer(&self, told: &Receiver<Told>) -> u8 {
         let mut heard = Heard::default();
         let mut due = ANSWER_DUE;
@@ -98,6 +129,9 @@ impl Watch {
                 }
                 Ok(Told::Store(path)) => heard.store = Some(path),
                 Ok(Told::Done(done)) => return print(&self.reply(done, &heard)),
+                Ok(Told::Panicked(why)) => {
+                    end(print(&self.reply(Err(format!("the guard failed: {why}")), &heard)))
+                }
                 Err(RecvTimeoutError::Disconnected) => {
                     return print(&self.reply(Err("the guard failed".to_owned()), &heard));
                 }
@@ -136,8 +170,12 @@ impl Watch {
     }
 }
 
-/// Ends the process beside work that hangs.
-#[expect(clippy::exit, clippy::disallowed_methods, reason = "the main thread hangs, and cannot return")]
+/// Ends the process beside work that hangs or has panicked.
+#[expect(
+    clippy::exit,
+    clippy::disallowed_methods,
+    reason = "the main thread hangs or has panicked, and cannot return"
+)]
 fn end(code: u8) -> ! {
     std::process::exit(code.into())
 }
@@ -230,4 +268,45 @@ fn session_run(event: &Event, context: &Context) -> Result<RunId, String> {
     let run = Event { agent: None, kind: EventKind::Other, cwd: None, ..event.clone() }.run();
     let run = run.ok_or("the payload tells no session, and MUSE_RUN_ID is not set")?;
     RunId::new(run).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a panic ends the process, so it is one of its own")]
+mod tests {
+    use std::{env, process};
+
+    use muse_coord::Safeguards;
+
+    use super::*;
+
+    /// In the environment of the process that panics: whether it is strict.
+    const STRICT: &str = "MUSE_TEST_STRICT";
+
+    fn panicking(strict: &str) {
+        let context = Context::of_process(Safeguards::ALL);
+        let watch = Watch { called_as: Harness::Copilot, is_strict: strict == "true", context };
+        watched(watch, |teller| {
+            let caller = Caller { harness: Harness::Copilot, is_compatible: false };
+            teller.send(Told::Event { caller, is_edit: true, is_end: false }).unwrap();
+            panic!("of a test")
+        });
+    }
+
+    #[test]
+    fn a_panic_is_answered_as_any_other_failure() {
+        if let Ok(strict) = env::var(STRICT) {
+            panicking(&strict);
+        }
+        for (strict, denies) in [("false", false), ("true", true)] {
+            let name = "commands::hook::harness::tests::a_panic_is_answered_as_any_other_failure";
+            let mut program = process::Command::new(env::current_exe().unwrap());
+            let output = program.args(["--exact", name, "--nocapture"]).env(STRICT, strict).output().unwrap();
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            let stdout = String::from_utf8(output.stdout).unwrap();
+            assert_eq!(output.status.code(), Some(0), "{stderr}");
+            assert!(stderr.contains("could not check: the guard failed: panicked at "), "{stderr}");
+            assert!(stderr.contains("of a test"), "{stderr}");
+            assert_eq!(stdout.contains(r#""permissionDecision":"deny""#), denies, "{stdout}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ use crate::guard::install::{Found, Plan, Site, State, Target};
 /// What tells our entries from others: the command in them. The harness's name follows.
 pub(crate) const MARK: &str = "muse coord hook ";
 
-/// What ends the command of a strict one.
+/// What the command of a strict one has.
 const STRICT: &str = " --strict";
 
 /// A JSON file, and what belongs into it.
@@ -276,6 +276,8 @@ impl Config {
 ///
 /// Where `muse` is not installed it lets everything through without a word, for the files are shared and some harnesses
 /// deny at any failure; a strict one blocks before an edit, by the exit code 2, which means just that to each harness.
+/// For the same reason only a strict one before an edit has the exit code of what it calls: a `muse` that was killed, that
+/// knows no hooks yet, or that is another program, denies nothing and keeps no subagent from its end.
 pub(crate) fn command(harness: Target, strict: bool, before_edit: bool) -> Json {
     let name = harness.word();
     let strict_flag = if strict { STRICT } else { "" };
@@ -284,5 +286,6 @@ pub(crate) fn command(harness: Target, strict: bool, before_edit: bool) -> Json 
     } else {
         "exit 0"
     };
-    Json::text(format!("command -v muse >/dev/null 2>&1 || {missing}; {MARK}{name}{strict_flag}"))
+    let failed = if strict && before_edit { "" } else { " || exit 0" };
+    Json::text(format!("command -v muse >/dev/null 2>&1 || {missing}; {MARK}{name}{strict_flag}{failed}"))
 }
