@@ -85,7 +85,8 @@ impl ServerHandler for Server {
             Ok(Ok(Some((reply, beside)))) => Ok(reply.told_with(beside).into()),
             Ok(Ok(None)) => Err(internal("the wait was ended, and nothing was reserved")),
             Ok(Err(error)) => Err(internal(format!("the answer is no JSON: {error}"))),
-            // It panicked: the others go on.
+            // It panicked, in a build that unwinds: the others go on. Where a panic ends the process, what was reserved
+            // lapses within its TTL.
             Err(error) => Err(internal(format!("`{}` failed: {error}", request.name))),
         }
     }

@@ -69,7 +69,7 @@ fn watched(watch: Watch, work: impl FnOnce(&Sender<Told>) -> Result<Answer, Stri
         Ok(watching) => watching,
         Err(error) => {
             let why = format!("no thread could be started: {error}");
-            return print(&alone.reply(Err(why), &Heard::default()));
+            return alone.give(Err(why), &Heard::default());
         }
     };
     let done = work(&teller);
@@ -128,45 +128,46 @@ impl Watch {
                     };
                 }
                 Ok(Told::Store(path)) => heard.store = Some(path),
-                Ok(Told::Done(done)) => return print(&self.reply(done, &heard)),
-                Ok(Told::Panicked(why)) => {
-                    end(print(&self.reply(Err(format!("the guard failed: {why}")), &heard)))
-                }
+                Ok(Told::Done(done)) => return self.give(done, &heard),
+                Ok(Told::Panicked(why)) => end(self.give(Err(format!("the guard failed: {why}")), &heard)),
                 Err(RecvTimeoutError::Disconnected) => {
-                    return print(&self.reply(Err("the guard failed".to_owned()), &heard));
+                    return self.give(Err("the guard failed".to_owned()), &heard);
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     let why = format!("it took longer than {} ms", due.as_millis());
-                    end(print(&self.reply(Err(why), &heard)));
+                    end(self.give(Err(why), &heard));
                 }
             }
         }
     }
 
-    fn reply(&self, done: Result<Answer, String>, heard: &Heard) -> Reply {
-        let Watch { called_as, context, .. } = self;
+    /// Prints the answer and returns the exit code. What could not be checked is logged after that: the disk may hang.
+    fn give(&self, done: Result<Answer, String>, heard: &Heard) -> u8 {
         let mut store = heard.store.clone();
         let why = match done {
-            Ok(answer) => return heard.caller.map_or_else(Reply::default, |caller| caller.reply(&answer)),
+            Ok(answer) => {
+                return print(&heard.caller.map_or_else(Reply::default, |caller| caller.reply(&answer)));
+            }
             // What could not be read or was not there in time may have come from a place that nobody asked to guard.
-            Err(_) if store.is_none() && heard.caller.is_none() && !is_guarded(context, &mut store) => {
-                return Reply::default();
+            Err(_) if store.is_none() && heard.caller.is_none() && !is_guarded(&self.context, &mut store) => {
+                return print(&Reply::default());
             }
             Err(why) => one_line(&why),
         };
         let sentence = format!("could not check: {why}");
-        if let Some(store) = &store {
-            log::add(store, *called_as, &sentence, context);
-        }
         let mut reply = match (self.is_strict, heard.caller) {
             (true, Some(caller)) if heard.is_edit => caller.reply(&Answer::Deny(strictly(&sentence))),
-            (true, None) => called_as.refusal(&strictly(&sentence)),
+            (true, None) => self.called_as.refusal(&strictly(&sentence)),
             _ => Reply::default(),
         };
         if reply.stderr.is_empty() {
             reply.stderr = format!("muse coord hook: {sentence}");
         }
-        reply
+        let code = print(&reply);
+        if let Some(store) = &store {
+            log::add(store, self.called_as, &sentence, &self.context);
+        }
+        code
     }
 }
 
