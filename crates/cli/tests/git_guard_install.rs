@@ -150,6 +150,16 @@ fn what_was_there_comes_first_and_its_exit_code_counts() {
 }
 
 #[test]
+fn a_folder_in_the_place_of_a_hook_is_left_and_told_of() {
+    let site = GitSite::unguarded();
+    fs::create_dir_all(site.hook("pre-push")).expect("a folder");
+    let answer = guard(&site, &["install", "--git"]);
+    let said = ".git/hooks/pre-push is left as it is: it is a folder";
+    assert!(answer.code == 3 && answer.stderr.contains(said), "{answer:?}");
+    assert!(site.hook("pre-push").is_dir() && site.hook("pre-commit").is_file());
+}
+
+#[test]
 fn a_hook_that_was_changed_since_is_nobodys_to_rewrite() {
     let site = GitSite::unguarded();
     script(&site.hook("pre-commit"), "#!/bin/sh\nexit 0\n");

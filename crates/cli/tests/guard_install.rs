@@ -233,6 +233,11 @@ fn status_says_what_is_there() {
     assert_eq!((&*states()["gemini"].0, &*states()["skill"].0), ("installed", "installed"));
     guard(&site, &["install", "--claude-code", "--strict"]).run().is_success();
     assert_eq!(states()["claude-code"].1, true);
+    // Hooks and the server are in one file, which is named once.
+    guard(&site, &["install", "--gemini", "--mcp"]).run().is_success();
+    let answer = guard(&site, &["status"]).run();
+    assert!(answer.stdout.contains(" .gemini/settings.json\n"), "{answer:?}");
+    assert_eq!(answer.stdout.matches(".gemini/settings.json").count(), 1, "{answer:?}");
 }
 
 #[test]

@@ -325,6 +325,9 @@ fn files_are_found_as_the_harness_spells_them() {
     site.file("app/[id] ü/a.py", TEXT);
     std::os::unix::fs::symlink(site.path(), site.at("loop")).unwrap();
     let absolute = site.at("sub/../m.py");
+    // A submodule, and a folder that nobody guards.
+    site.folder("nested/.git");
+    let elsewhere = Site::without_store();
     for (cwd, path, address) in [
         (site.path().to_owned(), "m.py".to_owned(), "m.py::C.f"),
         (site.path().to_owned(), "./sub/../m.py".to_owned(), "m.py::C.f"),
@@ -333,6 +336,8 @@ fn files_are_found_as_the_harness_spells_them() {
         (site.at("loop"), "loop/m.py".to_owned(), "m.py::C.f"),
         (site.path().to_owned(), "app/[id] ü/a.py".to_owned(), "app/\\[id\\] ü/a.py::C.f"),
         (site.path().to_owned(), "new/x/../a*.py".to_owned(), "new/a\\*.py"),
+        (site.at("nested"), absolute.to_string_lossy().into_owned(), "m.py::C.f"),
+        (elsewhere.path().to_owned(), site.at("new/b.py").to_string_lossy().into_owned(), "new/b.py"),
     ] {
         let payload = json!({
             "session_id": "s", "cwd": cwd, "hook_event_name": "BeforeTool", "tool_name": "write_file",
@@ -343,9 +348,7 @@ fn files_are_found_as_the_harness_spells_them() {
         ends("gemini", &site, "s");
     }
     // None of these is ours.
-    let elsewhere = Site::without_store();
     let nested = Site::without_store();
-    site.folder("nested/.git");
     for path in [
         elsewhere.at("m.py"),
         nested.at("a/b.py"),

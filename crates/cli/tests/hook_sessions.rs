@@ -87,6 +87,9 @@ fn commands_of_a_session_find_their_run() {
     let new = site.at("new");
     start("t", &[("CODEX_ENV_FILE", new.to_str().unwrap())]);
     assert_eq!(fs::read_to_string(new).unwrap(), "export MUSE_RUN_ID=claude-code:t\n");
+    // Where that cannot be, the rest is told all the same.
+    let text = start("t", &[("CLAUDE_ENV_FILE", site.path().to_str().unwrap())]);
+    assert!(text.contains("`claude-code:t`") && text.contains("\nMUSE_RUN_ID is not set: "), "{text}");
 }
 
 #[test]

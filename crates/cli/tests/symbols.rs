@@ -10,7 +10,7 @@ use std::path::Path;
 mod support;
 
 use support::git::git;
-use support::{Answer, Json, Muse, Site, is_superuser, object, set_mode};
+use support::{Answer, Json, Muse, Site, is_superuser, make_fifo, object, set_mode};
 
 const SHOP: &str = "\
 import os
@@ -171,9 +171,18 @@ fn what_cannot_be_told_is_said() {
     let answer = symbols(site.path(), &["faulty.py"]).run();
     assert!(answer.stderr.starts_with("warning: `faulty.py`: "), "{answer:?}");
 
+    // Nobody writes into it.
+    site.file("pipe.py", "");
+    make_fifo(&site.at("pipe.py"));
+    let answer = symbols(site.path(), &["pipe.py", "src"]).json();
+    assert_eq!(paths(&answer), ["src/shop.py"]);
+    assert_eq!(warnings(&answer), ["`pipe.py` is left out: it is no file"]);
+
     let error = symbols(site.path(), &["src", "nope.py"]).json().is_failure(4, "not_found", None);
     assert!(error.contains("nope.py"), "{error}");
-    for (path, part) in [("/etc", "not below"), (".git/config", ".git"), ("..", "not below")] {
+    for (path, part) in
+        [("/etc", "not below"), (".git", ".git"), (".git/config", ".git"), ("..", "not below")]
+    {
         let error = symbols(site.path(), &[path]).json().is_failure(1, "bad_address", None);
         assert!(error.contains(part), "{error}");
     }

@@ -193,21 +193,23 @@ impl<'a> Reading<'a> {
             let message = format!("`{shown}` is not below {}: run this where it is", self.top.display());
             CommandError::new(Kind::BadAddress, message)
         })?;
+        let name = below.to_string_lossy();
+        if !name.is_empty() {
+            Address::of_file(&name)
+                .map_err(|error| CommandError::new(Kind::BadAddress, error.to_string()))?;
+        }
         if absolute.is_dir() {
             return self.walk(&absolute);
         }
-        self.language_of(below)?;
-        self.found(below.to_owned())
-    }
-
-    /// Whether the file can have an address, and its language is known, which is said if not.
-    fn language_of(&mut self, below: &Path) -> Result<(), CommandError> {
-        let name = below.to_string_lossy();
-        Address::of_file(&name).map_err(|error| CommandError::new(Kind::BadAddress, error.to_string()))?;
         if Language::of_path(&name).is_none() {
             self.warnings.push(format!("`{name}`: {}", not_known()));
         }
-        Ok(())
+        // A pipe would be waited for, and a device may have no end.
+        if !absolute.is_file() {
+            self.warnings.push(format!("`{name}` is left out: it is no file"));
+            return Ok(());
+        }
+        self.found(below.to_owned())
     }
 
     fn found(&mut self, below: PathBuf) -> Result<(), CommandError> {

@@ -47,7 +47,9 @@ impl<'a> Files<'a> {
     /// Follows one more edit. One of a file outside the repository is none of ours.
     pub(super) fn follow(&mut self, edit: &Edit) -> Result<(), String> {
         let real = physical(&self.folder.join(&edit.path));
-        let Some(path) = self.relative(&real)? else { return Ok(()) };
+        let Some(below) = below(self.repository, &real) else { return Ok(()) };
+        let path = below.to_str().map(str::to_owned);
+        let path = path.ok_or_else(|| format!("{} is not valid UTF-8, and addresses are", real.display()))?;
         let known = self.all.iter().position(|file| file.path == path);
         let position = known.unwrap_or(self.all.len());
         if known.is_none() {
@@ -66,33 +68,6 @@ impl<'a> Files<'a> {
             };
         }
         Ok(())
-    }
-
-    /// The path that addresses have; `None` where no address of this store is.
-    fn relative(&self, real: &Path) -> Result<Option<String>, String> {
-        let below = |top: &Path| {
-            real.strip_prefix(top).ok().filter(|below| *below != Path::new("")).map(Path::to_owned)
-        };
-        let top = self.repository.top();
-        let is_own = |below: &PathBuf| {
-            // The file itself is no folder.
-            let folders = below.ancestors().skip(1).filter(|folder| *folder != Path::new(""));
-            !folders.map(|folder| top.join(folder)).any(|folder| is_top(&folder))
-        };
-        let below = match below(top).filter(is_own) {
-            Some(below) => Some(below),
-            // In another working tree, which may have the same store.
-            None => real
-                .ancestors()
-                .skip(1)
-                .find(|folder| folder.is_dir())
-                .and_then(|folder| Repository::find(folder, None).ok())
-                .filter(|other| other.store() == self.repository.store())
-                .and_then(|other| below(other.top())),
-        };
-        let Some(below) = below else { return Ok(None) };
-        let path = below.to_str().map(str::to_owned);
-        path.map(Some).ok_or_else(|| format!("{} is not valid UTF-8, and addresses are", real.display()))
     }
 
     /// What the edits touch.
@@ -120,6 +95,33 @@ impl<'a> Files<'a> {
         }
         Ok(whole)
     }
+}
+
+/// Whether a file can have an address of this repository's store.
+pub(super) fn is_in(repository: &Repository, real: &Path) -> bool {
+    below(repository, real).is_some()
+}
+
+/// The path that addresses have; `None` where no address of this store is.
+fn below(repository: &Repository, real: &Path) -> Option<PathBuf> {
+    let below =
+        |top: &Path| real.strip_prefix(top).ok().filter(|below| *below != Path::new("")).map(Path::to_owned);
+    let top = repository.top();
+    let is_own = |below: &PathBuf| {
+        // The file itself is no folder.
+        let folders = below.ancestors().skip(1).filter(|folder| *folder != Path::new(""));
+        !folders.map(|folder| top.join(folder)).any(|folder| is_top(&folder))
+    };
+    below(top).filter(is_own).or_else(|| {
+        // In another working tree, which may have the same store.
+        let other = Repository::find(nearest_folder(real)?, None).ok()?;
+        if other.store() == repository.store() { below(other.top()) } else { None }
+    })
+}
+
+/// The folder that a file is in, or the first above it that is there.
+pub(super) fn nearest_folder(real: &Path) -> Option<&Path> {
+    real.ancestors().skip(1).find(|folder| folder.is_dir())
 }
 
 /// A file in `.git` or `.muse` is never reserved.
@@ -155,7 +157,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, Reason> {
 }
 
 /// The path without symbolic links and `..`, as far as it is there; the rest by its text.
-fn physical(path: &Path) -> PathBuf {
+pub(super) fn physical(path: &Path) -> PathBuf {
     for folder in path.ancestors() {
         if let (Ok(real), Ok(rest)) = (folder.canonicalize(), path.strip_prefix(folder)) {
             return rest.components().fold(real, |mut path, component| {

@@ -20,6 +20,7 @@ use muse_guard::Harness;
 use muse_guard::harness::{Answer, Event, EventKind, Reply, Sender as Caller};
 use muse_repo::{FindError, Repository};
 
+use super::files::{is_in, nearest_folder, physical};
 use super::{edits, log, session};
 use crate::args::HarnessArgs;
 use crate::context::Context;
@@ -222,11 +223,7 @@ fn work(called_as: Harness, context: &Context, teller: &Sender<Told>) -> Result<
         return Ok(Answer::Pass);
     }
     let folder = folder(&event, context)?;
-    let repository = match Repository::find(&folder, context.root()) {
-        Ok(repository) => repository,
-        Err(FindError::NotARepository { .. }) => return Ok(Answer::Pass),
-        Err(error) => return Err(CommandError::from(error).message),
-    };
+    let Some(repository) = repository(&event, &folder, context)? else { return Ok(Answer::Pass) };
     teller.send(Told::Store(repository.store().to_owned())).unwrap_or_default();
     let session = session_run(&event, context)?;
     let run = RunId::new(event.below(session.as_str())).map_err(|error| error.to_string())?;
@@ -259,6 +256,29 @@ fn folder(event: &Event, context: &Context) -> Result<PathBuf, String> {
         Some(folder) => Ok(folder),
         None => context.current_directory().map_err(|error| error.message),
     }
+}
+
+/// The repository that guards the session's folder or, where that holds none of the edited files, the files: an agent may
+/// have gone elsewhere, into a submodule for example, and edits by whole paths.
+fn repository(event: &Event, folder: &Path, context: &Context) -> Result<Option<Repository>, String> {
+    let find = |folder: &Path| match Repository::find(folder, context.root()) {
+        Ok(repository) => Ok(Some(repository)),
+        Err(FindError::NotARepository { .. }) => Ok(None),
+        Err(error) => Err(CommandError::from(error).message),
+    };
+    let here = find(folder)?;
+    let EventKind::Edits(edits) = &event.kind else { return Ok(here) };
+    let files: Vec<PathBuf> = edits.iter().map(|edit| physical(&folder.join(&edit.path))).collect();
+    if here.as_ref().is_some_and(|here| files.iter().any(|file| is_in(here, file))) {
+        return Ok(here);
+    }
+    for file in &files {
+        let there = nearest_folder(file).map_or(Ok(None), find)?;
+        if let Some(there) = there.filter(|there| is_in(there, file)) {
+            return Ok(Some(there));
+        }
+    }
+    Ok(here)
 }
 
 /// The run of the session: the one that the environment names, else one made of the harness and the session.

@@ -22,10 +22,12 @@ const ENDED: &str = "its session has ended";
 
 /// Tells who works on what, and which run this session is.
 pub(super) fn start(run: &RunId, repository: &Repository, context: &Context) -> Result<Answer, String> {
-    if let (Some(file), None) = (context.session_file(), context.run_id_of_environment().unwrap_or_default())
-    {
-        name_run(file, run).map_err(|error| format!("{} cannot be written: {error}", file.display()))?;
-    }
+    let unset = match (context.session_file(), context.run_id_of_environment().unwrap_or_default()) {
+        (Some(file), None) => name_run(file, run).err().map(|error| {
+            format!("\n{RUN_ID_VARIABLE} is not set: {} cannot be written: {error}.", file.display())
+        }),
+        _ => None,
+    };
     let engine = context.engine(repository);
     let listing = engine.live().map_err(|error| CommandError::from(error).message)?;
     let now = engine.now();
@@ -33,7 +35,7 @@ pub(super) fn start(run: &RunId, repository: &Repository, context: &Context) -> 
     let mut others = listing.leases;
     others.retain(|lease| lease.state(now) == State::Active && is_others(&lease.reservation.run_id));
     others.sort_by_key(|lease| lease.reservation.token);
-    Ok(Answer::Context(words::context(run, &others, now)))
+    Ok(Answer::Context(words::context(run, &others, now) + &unset.unwrap_or_default()))
 }
 
 /// Makes the commands of the session find their run, unless they do already.

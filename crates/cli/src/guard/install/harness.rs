@@ -96,11 +96,12 @@ pub(super) fn look(target: Target, site: &Site) -> Found {
     let found = as_installed(false);
     let found = if found.strict == Some(true) { as_installed(true) } else { found };
     match server(target).map(|server| server.look(site)) {
-        Some(server) if server.state != State::Absent => Found {
-            files: [found.files, server.files].concat(),
-            notes: [found.notes, server.notes].concat(),
-            ..found
-        },
+        Some(server) if server.state != State::Absent => {
+            // Of some, both are in one file.
+            let others = server.files.into_iter().filter(|file| !found.files.contains(file));
+            let files = found.files.iter().cloned().chain(others).collect();
+            Found { files, notes: [found.notes, server.notes].concat(), ..found }
+        }
         _ => found,
     }
 }

@@ -69,6 +69,12 @@ fn install(
     let (before, aside) = match place.kind {
         None => (None, None),
         Some(Kind::Ours) => (read(site, &place.path)?, None),
+        Some(Kind::Foreign) if metadata(&place.path)?.is_some_and(|metadata| metadata.is_dir()) => {
+            let reason =
+                "it is a folder, so Git runs no hook there: move it away, then install again".to_owned();
+            plan.paste(site.shown(&place.path), reason, text);
+            return Ok(());
+        }
         Some(Kind::Foreign) if !place.is_aside => (None, Some(place.aside.clone())),
         Some(Kind::Foreign) => {
             let reason = format!(
