@@ -26,8 +26,6 @@ struct Open {
 
 struct Body {
     bytes: Range<usize>,
-    /// How much of the signature is before it.
-    at: Option<usize>,
     hash: Hash,
 }
 
@@ -71,7 +69,7 @@ impl Open {
             whole: its.whole.bytes.clone(),
             extent_end: its.extent.bytes.end,
             signature: Hash::default(),
-            bodies: bodies.into_iter().map(|bytes| Body { bytes, at: None, hash: Hash::default() }).collect(),
+            bodies: bodies.into_iter().map(|bytes| Body { bytes, hash: Hash::default() }).collect(),
         })
     }
 
@@ -86,10 +84,7 @@ impl Open {
         let Open { signature, bodies, .. } = self;
         let after = bodies.partition_point(|body| body.bytes.start <= at);
         match after.checked_sub(1).and_then(|last| bodies.get_mut(last)) {
-            Some(body) if body.bytes.contains(&at) => {
-                body.at.get_or_insert(signature.bytes);
-                &mut body.hash
-            }
+            Some(body) if body.bytes.contains(&at) => &mut body.hash,
             _ => signature,
         }
     }
@@ -126,10 +121,10 @@ impl Opens<'_> {
             let signature: [u8; 32] = signature.state.finalize().into();
             content.add(&signature);
             let mut told = Vec::with_capacity(bodies.len());
-            for Body { bytes, at, hash } in bodies {
+            for Body { bytes, hash } in bodies {
                 self.hashed += hash.bytes;
                 let hash: [u8; 32] = hash.state.finalize().into();
-                content.add_marked(at.unwrap_or_default() as u64, &hash);
+                content.add(&hash);
                 told.push((bytes, hash));
             }
             self.hashed += content.bytes;
