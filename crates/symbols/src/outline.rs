@@ -96,12 +96,13 @@ pub struct Span {
     pub lines: RangeInclusive<usize>,
 }
 
-/// SHA-256 of what a symbol says, blind to white space and comments.
+/// SHA-256 of what a symbol says, blind to white space and comments. Of a symbol that stands in it, it takes in the
+/// `content`: what changes there changes the `content` and the `body` of what is around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SymbolHashes {
     /// Of all of it.
     pub content: [u8; 32],
-    /// Of what is not its body.
+    /// Of what is not its body; where one declaration gives several names, of what is the body of none.
     pub signature: [u8; 32],
     /// Of its body; of nothing where it has none.
     pub body: [u8; 32],

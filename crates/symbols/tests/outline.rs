@@ -79,6 +79,42 @@ fn a_block_that_moves_is_another_body() {
 }
 
 #[test]
+fn a_change_of_a_nested_symbol_changes_those_around_it() {
+    let around = |inside: &str| hashes(&format!("class A:\n  x = 1\n  def f(self):\n    {inside}\n"), "A");
+    let one = around("return 1");
+    assert_eq!(one, around("return  1  # one"));
+    for inside in ["return 2", "def g(): pass"] {
+        let other = around(inside);
+        assert_eq!(one.signature, other.signature, "{inside}");
+        assert_ne!(one.body, other.body, "{inside}");
+        assert_ne!(one.content, other.content, "{inside}");
+    }
+    assert_ne!(around("def g(): pass"), around("def g(): return"));
+    let signature = hashes("class B:\n  x = 1\n  def f(self):\n    return 1\n", "B");
+    assert_eq!((one.body, one.signature == signature.signature), (signature.body, false));
+    assert_ne!(one.content, signature.content);
+}
+
+#[test]
+fn where_a_nested_symbol_stands_is_hashed() {
+    let texts = [
+        "def f():\n  a()\n  def g(): pass\n  b()\n",
+        "def f():\n  a()\n  b()\n  def g(): pass\n",
+        "def f():\n  def g(): pass\n  a()\n  b()\n",
+        "def f():\n  if c:\n    def g(): pass\n    a()\n",
+        "def f():\n  if c:\n    a()\n  def g(): pass\n",
+        "def f():\n  if c:\n    a()\n    def g(): pass\n",
+        "def f():\n  if c:\n    def g(): pass\n  a()\n",
+        "def f():\n  def g():\n    def h(): pass\n",
+        "def f():\n  def g(): pass\n  def h(): pass\n",
+    ];
+    let bodies: Vec<[u8; 32]> = texts.iter().map(|text| hashes(text, "f").body).collect();
+    for (at, body) in bodies.iter().enumerate() {
+        assert_eq!(bodies.iter().position(|its| its == body), Some(at), "{}", texts[at]);
+    }
+}
+
+#[test]
 fn calls_are_told_with_what_they_are_made_from() {
     let outline = python("class A:\n    def f(self):\n        self.g(h(1))\n");
     let told: Vec<_> = outline
