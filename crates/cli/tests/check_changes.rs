@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 mod support;
 
-use support::git::{git, try_git};
+use muse_testkit::git::{git, try_git};
 use support::{Answer, HOUR, Muse, Site};
 
 const SHOP: &str = "\

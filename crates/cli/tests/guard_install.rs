@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 
 mod support;
 
-use support::git::git;
+use muse_testkit::git::git;
 use support::{ABSENT, Answer, Muse, Site, names};
 
 /// Every flag that names a target of files.

@@ -10,7 +10,7 @@ use std::path::Path;
 
 mod support;
 
-use support::git::git;
+use muse_testkit::git::git;
 use support::{ABSENT, Site, names, object};
 
 /// Every command, and the file of its snapshot.

@@ -9,7 +9,7 @@ use std::path::Path;
 
 mod support;
 
-use support::git::git;
+use muse_testkit::git::git;
 use support::{Answer, Json, Muse, Site, is_superuser, make_fifo, object, set_mode};
 
 const SHOP: &str = "\

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 mod support;
 
-use support::git::git;
+use muse_testkit::git::git;
 use support::{Answer, Held, Muse, Site, object, snapshot};
 
 /// A repository with one commit on `main`.

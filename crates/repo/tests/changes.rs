@@ -7,7 +7,6 @@
     reason = "what a helper of a test does not expect fails the test"
 )]
 
-mod git;
 mod site;
 
 use std::fs;
@@ -16,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use muse_repo::{ChangeSet, Changes, Content, GitEnvironment, Kind, Reason, Side};
 
-use git::{git, try_git};
+use muse_testkit::git::{git, try_git};
 use site::{Lines, Site, assert_as_git_says, assert_since, bytes, open, ours, paths, raw, write};
 
 /// Makes the hook of this name tell, in the file that is returned, what is staged as it sees it, and as Git does.

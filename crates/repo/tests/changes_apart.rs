@@ -8,7 +8,6 @@
     reason = "what a helper of a test does not expect fails the test"
 )]
 
-mod git;
 mod site;
 
 use std::ffi::OsStr;
@@ -20,7 +19,7 @@ use std::process::Command;
 
 use muse_repo::{ChangeSet, Changes, ChangesError, Content, GitEnvironment, Kind, Reason, Side};
 
-use git::{git, try_git};
+use muse_testkit::git::{git, try_git};
 use site::{Lines, NO_ID, Site, assert_as_git_says, assert_since, bytes, open, ours, paths, raw, write};
 
 const EMPTY_TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";

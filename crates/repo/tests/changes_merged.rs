@@ -7,7 +7,6 @@
     reason = "what a helper of a test does not expect fails the test"
 )]
 
-mod git;
 mod site;
 
 use std::fs;
@@ -16,7 +15,7 @@ use std::path::PathBuf;
 
 use muse_repo::{ChangeSet, Changes, ChangesError, GitEnvironment, Side};
 
-use git::try_git;
+use muse_testkit::git::{git, try_git};
 use site::{Site, bytes, open, paths, write};
 
 /// With branches `side` and `other`, one commit each, and one on `main` since.
@@ -141,13 +140,13 @@ fn of_several_parents_and_in_a_linked_tree() {
     site.git(&["checkout", "--quiet", "other"]);
     write(&site.path, "a.txt", "a.txt\nline\n");
     site.commit_all("as it was");
-    git::git(&tree, &["merge", "--quiet", "--no-commit", "side", "other"]);
-    let heads = PathBuf::from(git::git(&tree, &["rev-parse", "--git-path", "MERGE_HEAD"]));
+    git(&tree, &["merge", "--quiet", "--no-commit", "side", "other"]);
+    let heads = PathBuf::from(git(&tree, &["rev-parse", "--git-path", "MERGE_HEAD"]));
     assert_eq!(fs::read_to_string(&heads).expect("several").lines().count(), 2);
     assert_eq!(staged(&open(&tree)), ChangeSet::default());
     write(&tree, "a.txt", "beside\n");
     write(&tree, "on side", "beside\n");
-    git::git(&tree, &["add", "--all"]);
+    git(&tree, &["add", "--all"]);
     let own = staged(&open(&tree));
     assert_eq!(paths(&own), ["a.txt", "on side"]);
     assert_eq!(own.files[1].merged.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false]);

@@ -7,7 +7,6 @@
     reason = "what a helper of a test does not expect fails the test"
 )]
 
-mod git;
 mod site;
 
 use std::fs;
@@ -15,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use muse_repo::HooksFolder;
 
-use git::git;
+use muse_testkit::git::git;
 use site::Site;
 
 /// The folder, and that Git says the same, from the top of the working tree `folder`.

@@ -7,15 +7,13 @@
     reason = "what a helper of a test does not expect fails the test"
 )]
 
-mod git;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use git::{git, try_git};
 use muse_repo::{FindError, InitError, MARK_FILE, MarkError, NotARepository, Repository, init};
+use muse_testkit::git::{git, try_git};
 
 /// A folder with repositories in it, deleted at the end.
 struct Site {

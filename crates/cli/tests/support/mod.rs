@@ -12,8 +12,6 @@
     reason = "tests start processes and write files; what a helper does not expect fails the test"
 )]
 
-pub(crate) mod git;
-
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;

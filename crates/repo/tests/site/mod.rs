@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use muse_repo::{ChangeSet, Changes, Content, GitEnvironment, Kind, Side};
 
-use crate::git::{git, try_git};
+use muse_testkit::git::{git, try_git};
 
 /// A repository with two commits of files, in a folder with a blank and letters that are not ASCII.
 pub(crate) struct Site {

@@ -1,11 +1,14 @@
 //! Git itself, without the settings of whoever runs the tests.
 
-#![allow(dead_code, reason = "not every test file uses all of it")]
-
 use std::path::Path;
 use std::process::{Command, Output};
 
-pub(crate) fn try_git(folder: &Path, arguments: &[&str]) -> Output {
+/// Runs Git in a folder, whatever becomes of it.
+///
+/// # Panics
+///
+/// If there is no Git.
+pub fn try_git(folder: &Path, arguments: &[&str]) -> Output {
     Command::new("git")
         .args(["-c", "init.defaultBranch=main", "-c", "protocol.file.allow=always"])
         .args(arguments)
@@ -24,7 +27,12 @@ pub(crate) fn try_git(folder: &Path, arguments: &[&str]) -> Output {
         .expect("git runs")
 }
 
-pub(crate) fn git(folder: &Path, arguments: &[&str]) -> String {
+/// Runs Git in a folder, and returns what it prints without the last line ends.
+///
+/// # Panics
+///
+/// If it fails.
+pub fn git(folder: &Path, arguments: &[&str]) -> String {
     let output = try_git(folder, arguments);
     assert!(
         output.status.success(),
