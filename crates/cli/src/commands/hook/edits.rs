@@ -1,6 +1,7 @@
 //! An edit that is about to happen: what it touches is reserved for the session's run, or it is denied.
 
 use std::path::Path;
+use std::thread;
 
 use muse_coord::check::check;
 use muse_coord::decide::Candidate;
@@ -38,11 +39,13 @@ pub(super) fn guard(
     for edit in edits {
         files.follow(edit)?;
     }
-    let footprint = files.footprint()?;
+    let coordinator = Coordinator::new(context.engine(repository));
+    let (footprint, seen) =
+        beside_each_other(|| files.footprint(), || look(&coordinator, &files.addresses()));
+    let footprint = footprint?;
     if footprint.is_empty() {
         return Ok(Answer::Pass);
     }
-    let coordinator = Coordinator::new(context.engine(repository));
     let deletes = edits.iter().all(|edit| edit.change == Change::Delete);
     let mut guard = Guard {
         coordinator,
@@ -52,11 +55,33 @@ pub(super) fn guard(
         branch: repository.branch().unwrap_or_default(),
         new: Vec::new(),
     };
-    let conflicts = guard.hold(&footprint)?;
+    let conflicts = guard.hold(&footprint, seen)?;
     Ok(match conflicts {
         Some(conflicts) => Answer::Deny(words::denial(&conflicts, &guard.run, footprint.whole())),
         None => Answer::Pass,
     })
+}
+
+/// Does the one while a thread of its own does the other. `None` where no thread can be had: then it is done when it is
+/// needed.
+fn beside_each_other<T, U: Send>(
+    here: impl FnOnce() -> T,
+    there: impl FnOnce() -> U + Send,
+) -> (T, Option<U>) {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().spawn_scoped(scope, there);
+        let done = here();
+        (done, thread.ok().and_then(|thread| thread.join().ok()))
+    })
+}
+
+/// What stands in the way of these addresses, or could; an error where some of that cannot be read.
+fn look<E: Engine>(coordinator: &Coordinator<E>, addresses: &[Address]) -> Seen {
+    let listing = coordinator.engine().overlapping(addresses).map_err(told)?;
+    match listing.damaged.into_iter().next() {
+        Some(error) => Err(told(error)),
+        None => Ok(listing.leases),
+    }
 }
 
 struct Guard<E> {
@@ -68,6 +93,9 @@ struct Guard<E> {
     new: Vec<ReservationId>,
 }
 
+/// What a look at the store saw.
+type Seen = Result<Vec<Lease>, String>;
+
 /// What is touched, as the run stands to it.
 struct Need {
     /// What is not held yet.
@@ -77,18 +105,32 @@ struct Need {
 }
 
 impl<E: Engine> Guard<E> {
-    /// Holds all of the footprint, or tells who is in the way; nothing new is held then, nor after a failure.
-    fn hold(&mut self, footprint: &Footprint) -> Result<Option<Vec<Conflict>>, String> {
-        let held = self.try_to_hold(footprint);
+    /// Holds all of the footprint, or tells who is in the way; nothing new is held then, nor after a failure. `seen` is
+    /// what a look at all of its files saw, if there was one.
+    fn hold(&mut self, footprint: &Footprint, seen: Option<Seen>) -> Result<Option<Vec<Conflict>>, String> {
+        let held = self.try_to_hold(footprint, seen);
         if !matches!(held, Ok(None)) {
             self.take_back();
         }
         held
     }
 
-    fn try_to_hold(&mut self, footprint: &Footprint) -> Result<Option<Vec<Conflict>>, String> {
+    fn try_to_hold(
+        &mut self,
+        footprint: &Footprint,
+        seen: Option<Seen>,
+    ) -> Result<Option<Vec<Conflict>>, String> {
+        // What is damaged may be in the way of another part of a file: that is looked for by the footprint alone.
+        let mut seen = seen.and_then(Result::ok);
         for _ in 0..ROUNDS_MAX {
-            let (need, candidates) = self.look(footprint)?;
+            let standing = match seen.take() {
+                Some(standing) => standing,
+                None => look(
+                    &self.coordinator,
+                    &footprint.exclusive().chain(footprint.shared()).cloned().collect::<Vec<_>>(),
+                )?,
+            };
+            let (need, candidates) = self.need(footprint, standing);
             // A look that locks nothing and writes nothing: most denials end here.
             let now = self.coordinator.engine().now();
             let conflicts = check(&need.request, &candidates, &[], &[], now).conflicts;
@@ -105,13 +147,8 @@ impl<E: Engine> Guard<E> {
         Err("the run's own reservations kept being taken away".to_owned())
     }
 
-    /// What of the footprint the run holds, and what it does not.
-    fn look(&self, footprint: &Footprint) -> Result<(Need, Vec<Candidate>), String> {
-        let all: Vec<Address> = footprint.exclusive().chain(footprint.shared()).cloned().collect();
-        let listing = self.coordinator.engine().overlapping(&all).map_err(told)?;
-        if let Some(error) = listing.damaged.into_iter().next() {
-            return Err(told(error));
-        }
+    /// What of the footprint the run holds, and what it does not; and `standing`, to decide by.
+    fn need(&self, footprint: &Footprint, standing: Vec<Lease>) -> (Need, Vec<Candidate>) {
         let mut own: Vec<Lease> = Vec::new();
         let mut is_held = |address: &Address, mode: Mode| {
             let holds = |lease: &&Lease| {
@@ -120,7 +157,7 @@ impl<E: Engine> Guard<E> {
                     && (reservation.mode == Mode::Exclusive || reservation.mode == mode)
                     && reservation.addresses.iter().any(|held| held.covers(address))
             };
-            let Some(lease) = listing.leases.iter().find(holds) else { return false };
+            let Some(lease) = standing.iter().find(holds) else { return false };
             if !own.iter().any(|known| known.reservation.reservation_id == lease.reservation.reservation_id) {
                 own.push(lease.clone());
             }
@@ -132,8 +169,8 @@ impl<E: Engine> Guard<E> {
         let shared: Vec<Address> = shared.cloned().collect();
         let request = CheckRequest::new(self.run.clone(), exclusive, shared);
         let candidates =
-            listing.leases.into_iter().map(|lease| Candidate { lease, being_extended: false }).collect();
-        Ok((Need { request, own }, candidates))
+            standing.into_iter().map(|lease| Candidate { lease, being_extended: false }).collect();
+        (Need { request, own }, candidates)
     }
 
     /// Reserves what is not held yet.
@@ -238,11 +275,12 @@ mod tests {
         for path in ["a", "b"] {
             footprint.add_whole(path, Unclear::NotTold).unwrap();
         }
-        let (need, _) = guard.look(&footprint).unwrap();
+        let standing = look(&guard.coordinator, &["a".parse().unwrap(), "b".parse().unwrap()]).unwrap();
+        let (need, _) = guard.need(&footprint, standing);
         assert_eq!(guard.reserve(&need.request), Ok(None));
         reserve(&guard, "other");
         assert_eq!(guard.extend(&need.own), Ok(false));
-        assert!(guard.hold(&footprint).unwrap().is_some());
+        assert!(guard.hold(&footprint, None).unwrap().is_some());
         let listing = guard.coordinator.list(&Filter::default()).unwrap();
         let holders: Vec<RunId> = listing.leases.into_iter().map(|lease| lease.reservation.run_id).collect();
         assert_eq!(holders, [run("other")]);

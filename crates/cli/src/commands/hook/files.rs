@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use muse_coord::address::AddressError;
-use muse_coord::{Request, Stopwatch};
+use muse_coord::{Address, Request, Stopwatch};
 use muse_guard::edit::After;
 use muse_guard::{Edit, Footprint, Reason, Unclear, limits};
 use muse_repo::Repository;
@@ -68,6 +68,11 @@ impl<'a> Files<'a> {
             };
         }
         Ok(())
+    }
+
+    /// The files as addresses, without those that can have none.
+    pub(super) fn addresses(&self) -> Vec<Address> {
+        self.all.iter().filter_map(|file| Address::of_file(&file.path).ok()).collect()
     }
 
     /// What the edits touch.
