@@ -370,6 +370,47 @@ mod tests {
         assert_eq!(looks([&old, &new], usize::MAX).0, looks_of(&old) + looks_of(&new) + 3);
     }
 
+    /// How often the second outline of two texts asks for the time.
+    fn looks_of_second(texts: [&[u8]; 2]) -> usize {
+        let language = Language::Python;
+        let first = parse(texts[0], language, None, &mut || false).unwrap();
+        let lines = texts.map(Lines::of);
+        let hunks = hunks::between(&lines);
+        let mut looks = 0;
+        let mut is_late = || {
+            looks += 1;
+            false
+        };
+        assert!(second_outline(texts[1], language, first, &lines, &hunks, &mut is_late).is_ok());
+        looks
+    }
+
+    #[test]
+    fn what_an_edit_leaves_is_not_parsed_again() {
+        let method = |at: usize| {
+            format!(
+                "    def f{at}(self, a):\n        for b in a[{at}:]:\n            g(b, {at})\n        h(a, {at})\n        \
+                 return {at}\n\n"
+            )
+        };
+        let methods: String = (0..200).map(method).collect();
+        let old = format!("class C:\n{methods}");
+        let all = looks_of(old.as_bytes());
+        let edited = |from: &str, to: &str| old.replacen(from, to, 1);
+        for new in [
+            edited("(b, 100)", "(b, 1000)"),
+            edited("[100:]", "[101:]"),
+            edited("return 100\n", "return 200\n"),
+            edited("return 100\n", "return 1\n"),
+            edited("        h(a, 100)\n", "        h(a, 100)\n        i(a)\n        j(a)\n"),
+        ] {
+            for texts in [[&old, &new], [&new, &old]] {
+                let looks = looks_of_second(texts.map(|text| text.as_bytes()));
+                assert!(looks < all / 4, "{looks} of {all}");
+            }
+        }
+    }
+
     #[test]
     fn of_a_tree_with_many_edits_nothing_is_reused() {
         let text = |value: &str| format!("x = 1\n{value}\n").repeat(200).into_bytes();

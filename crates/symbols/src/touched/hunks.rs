@@ -124,8 +124,18 @@ impl Hunk {
     }
 
     /// The edit that makes the second text of the first one, if what comes before is the same already.
+    ///
+    /// Of whole lines, unless it is of a part of one that what is behind it on that line parts from the line's end. For an
+    /// external scanner may make tokens of nothing there (the end of a statement and of a block, in Python): where an edit
+    /// ends right before them the parser takes all that follows for unfit, and makes it anew.
     pub(super) fn input_edit(&self, lines: &[Lines<'_>; 2]) -> InputEdit {
-        let [old, new] = self.bytes.clone();
+        let is_inside = self.lines.iter().zip(&self.bytes).zip(lines).all(|((whole, part), lines)| {
+            let behind = lines.text.get(part.end..whole.end).unwrap_or_default();
+            let rows =
+                lines.text.get(whole.clone()).unwrap_or_default().split_inclusive(|byte| *byte == b'\n');
+            rows.count() == 1 && !behind.trim_ascii().is_empty()
+        });
+        let [old, new] = if is_inside { self.bytes.clone() } else { self.lines.clone() };
         let start = lines[0].point(old.start);
         let (from, to) = (lines[1].point(new.start), lines[1].point(new.end));
         let rows = to.row - from.row;
@@ -150,9 +160,10 @@ mod tests {
         let point = |row, column| Point { row, column };
         for (old, new, expected) in [
             ("a\nbcd\ne\n", "a\nbxyd\ne\n", (3, 4, 5, point(1, 1), point(1, 2), point(1, 3))),
+            ("a\nbcd\ne\n", "a\nbcx\ne\n", (2, 6, 6, point(1, 0), point(2, 0), point(2, 0))),
             ("a\ne\n", "a\nb\ncc\ne\n", (2, 2, 7, point(1, 0), point(1, 0), point(3, 0))),
             ("a\nb\ncc\ne\n", "a\ne\n", (2, 7, 2, point(1, 0), point(3, 0), point(1, 0))),
-            ("a\nb", "a\nbc\nde", (3, 3, 7, point(1, 1), point(1, 1), point(2, 2))),
+            ("a\nb", "a\nbc\nde", (2, 3, 7, point(1, 0), point(1, 1), point(2, 2))),
         ] {
             let lines = [old, new].map(|text| Lines::of(text.as_bytes()));
             let hunks = between(&lines);
