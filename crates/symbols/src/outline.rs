@@ -148,8 +148,8 @@ pub enum Detail {
 pub struct Limits {
     /// The longest text, in bytes.
     pub bytes_max: usize,
-    /// The longest time for parsing, all of it where there are two texts; `None` for no limit. What is not parsing takes
-    /// no longer than that. Grammars have texts that they need very long for: Python's, 0.5 s for 5,000 lines of comments
+    /// The longest time for parsing, on a processor, all of it where there are two texts; `None` for no limit. What is not
+    /// parsing takes no longer than that. Grammars have texts that they need very long for: Python's, 0.5 s for 5,000 lines of comments
     /// that end a block, and four times as long for twice as many.
     pub time_max: Option<Duration>,
 }
@@ -168,15 +168,31 @@ impl Limits {
     }
 
     /// Whether the time is over, which begins now.
+    ///
+    /// It is this thread's time on a processor: on a busy machine any text takes long, and each would count as a whole.
+    /// That is asked for only once so much time has passed altogether, because it takes a system call.
     pub(crate) fn lateness(&self) -> impl FnMut() -> bool + use<> {
         #[expect(
             clippy::disallowed_methods,
             reason = "how long parsing takes, and no lease: no clock of a test decides it"
         )]
         let begun = Instant::now();
+        let begun_on_processor = processor_time();
         let time_max = self.time_max;
-        move || time_max.is_some_and(|time_max| begun.elapsed() > time_max)
+        move || {
+            time_max.is_some_and(|time_max| {
+                begun.elapsed() > time_max && processor_time().saturating_sub(begun_on_processor) > time_max
+            })
+        }
     }
+}
+
+/// How long this thread has been on a processor.
+fn processor_time() -> Duration {
+    #[expect(clippy::disallowed_methods, reason = "no lease depends on it")]
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    // It is never negative.
+    Duration::try_from(time).unwrap_or_default()
 }
 
 impl Default for Limits {
@@ -596,4 +612,27 @@ fn span(node: Node<'_>) -> Span {
 fn last_row(node: Node<'_>) -> usize {
     let Point { row, column } = node.end_position();
     if column == 0 && row > node.start_position().row { row - 1 } else { row }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn waiting_for_a_processor_is_no_time() {
+        let time_max = Duration::from_millis(10);
+        let limits = Limits { time_max: Some(time_max), ..Limits::default() };
+        let mut is_late = limits.lateness();
+        // Nobody sends anything: the thread is off its processor for so long.
+        let (_sender, receiver) = mpsc::channel::<()>();
+        assert!(receiver.recv_timeout(time_max * 2).is_err());
+        assert!(!is_late());
+        let mut looks = 0_u64;
+        while !is_late() {
+            looks += 1;
+            assert!(looks < 1_000_000_000, "it is never late");
+        }
+    }
 }

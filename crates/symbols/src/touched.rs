@@ -405,7 +405,7 @@ mod tests {
             edited("        h(a, 100)\n", "        h(a, 100)\n        i(a)\n        j(a)\n"),
         ] {
             for texts in [[&old, &new], [&new, &old]] {
-                let looks = looks_of_second(texts.map(|text| text.as_bytes()));
+                let looks = looks_of_second(texts.map(String::as_bytes));
                 assert!(looks < all / 4, "{looks} of {all}");
             }
         }

@@ -90,11 +90,33 @@ fn of(sources: &[Source], language: Language) -> Vec<&Source> {
 
 /// The folders of the crates that this one is built from.
 fn crates() -> Vec<PathBuf> {
-    #[expect(clippy::disallowed_methods, reason = "only Cargo knows where they are")]
-    let mut cargo = std::process::Command::new(env!("CARGO"));
-    cargo.args(["metadata", "--format-version=1", "--offline", "--locked", "--manifest-path"]);
-    let output = cargo.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).output().unwrap();
-    let metadata = String::from_utf8(output.stdout).unwrap();
+    let printed = |program: &str, arguments: &[&str]| {
+        #[expect(clippy::disallowed_methods, reason = "only Cargo knows where they are")]
+        let output = std::process::Command::new(program).args(arguments).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{program} {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    };
+    // Those of other systems are not on this machine.
+    let version = printed("rustc", &["-vV"]);
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let metadata = printed(
+        env!("CARGO"),
+        &[
+            "metadata",
+            "--format-version=1",
+            "--offline",
+            "--locked",
+            "--filter-platform",
+            host,
+            "--manifest-path",
+            manifest,
+        ],
+    );
     // No crate's folder has a quote or a backslash in its name where tests are run.
     let manifests = metadata.split("\"manifest_path\":\"").skip(1).filter_map(|rest| rest.split('"').next());
     let folders = manifests.filter_map(|path| Path::new(path).parent()).map(Path::to_owned);
