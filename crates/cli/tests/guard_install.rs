@@ -287,6 +287,58 @@ fn what_cannot_be_changed_safely_is_left_and_the_rest_is_done() {
 }
 
 #[test]
+fn a_file_of_ours_that_was_changed_since_is_left_and_told_of() {
+    const OURS: [(&str, &str); 3] = [
+        ("--opencode", ".opencode/plugins/muse.ts"),
+        ("--skill", ".claude/skills/muse-coord/SKILL.md"),
+        ("--skill", ".agents/skills/muse-coord/SKILL.md"),
+    ];
+    let append = |text: &str| format!("{text}mine\n");
+    let replace = |text: &str| text.replace("muse coord heartbeat", "true").replace("8000", "9000");
+    let unmark = |text: &str| text.replace(", as ", ", in ");
+    let changes: [&dyn Fn(&str) -> String; 3] = [&append, &replace, &unmark];
+    for (target, path) in OURS {
+        for change in changes {
+            let site = Site::new();
+            guard(&site, &["install", target]).run().is_success();
+            let text = fs::read_to_string(site.at(path)).unwrap();
+            let changed = change(&text);
+            assert_ne!(changed, text);
+            site.file(path, &changed);
+            for words in
+                [&["install", target, "--strict"][..], &["uninstall", target], &["uninstall", "--all"]]
+            {
+                let answer = guard(&site, words).json();
+                assert_eq!((answer.code, &*answer.field("status")), (3, "to_paste"), "{answer:?}");
+                let said = answer.value().to_string();
+                let (path, reason) =
+                    (format!("\"path\":\"{path}\""), "\"reason\":\"it was changed since muse");
+                assert!(said.contains(&path) && said.contains(reason), "{said}");
+            }
+            assert_eq!(fs::read_to_string(site.at(path)).unwrap(), changed);
+            assert_eq!(
+                files(&site).values().filter(|(bytes, _)| !bytes.is_empty()).count(),
+                1,
+                "its twin goes"
+            );
+            let status = guard(&site, &["status"]).run();
+            assert!(status.stdout.contains(&format!("{path} was changed since")), "{status:?}");
+        }
+        // One of another version, and one whose line ends Git has changed, are ours as they are.
+        let site = Site::new();
+        guard(&site, &["install", target]).run().is_success();
+        let before = files(&site);
+        let text = fs::read_to_string(site.at(path)).unwrap();
+        site.file(path, &text.replace('\n', "\r\n"));
+        all_are(&guard(&site, &["install", target]).json(), "installed");
+        assert_eq!(files(&site), before);
+        site.file(path, &text.replace('\n', "\r\n"));
+        all_are(&guard(&site, &["uninstall", target]).json(), "uninstalled");
+        assert!(files(&site).is_empty());
+    }
+}
+
+#[test]
 fn a_link_inside_the_working_tree_is_written_through() {
     let site = Site::new();
     site.file("config/claude.json", "{}\n");

@@ -2,6 +2,7 @@
 
 use crate::guard::install::config::{Config, Ours, SERVER, command};
 use crate::guard::install::json::{Insertion, Json, Refusal};
+use crate::guard::install::mark;
 use crate::guard::install::text::{OwnFile, Section};
 use crate::guard::install::{Found, Options, Plan, Site, State, Target};
 
@@ -12,8 +13,9 @@ const SKILL: &str = include_str!("../../../../../docs/skill/SKILL.md");
 /// What our section of `AGENTS.md` is.
 const AGENTS: &str = include_str!("../../../../../docs/skill/AGENTS.md");
 
-/// What stands in every file that is ours as a whole.
-const GENERATED: &str = "muse coord guard install";
+/// How the line begins in each that has its hash.
+const PLUGIN_MARK: &str = "// Written by `muse coord guard install --opencode`, as ";
+const SKILL_MARK: &str = "<!-- Written by `muse coord guard install --skill`, as ";
 
 /// Seconds that a harness gives a hook before an edit and at the start of a session. It needs milliseconds; what takes
 /// longer is a disk that hangs.
@@ -112,16 +114,19 @@ pub(super) fn guards(target: Target, strict: bool) -> Vec<Place> {
         Target::Opencode => vec![Place::OwnFile(OwnFile {
             path: ".opencode/plugins/muse.ts",
             own_folders: 2,
-            text: PLUGIN.replace("const STRICT = false", &format!("const STRICT = {strict}")),
-            mark: GENERATED,
+            text: mark::signed(
+                &PLUGIN.replace("const STRICT = false", &format!("const STRICT = {strict}")),
+                PLUGIN_MARK,
+            ),
+            mark: PLUGIN_MARK,
             strict: Some("const STRICT = true"),
         })],
         // Claude Code reads the first alone; the others read the second.
         Target::Skill => [".claude/skills/muse-coord/SKILL.md", ".agents/skills/muse-coord/SKILL.md"]
             .into_iter()
             .map(|path| {
-                let text = SKILL.to_owned();
-                Place::OwnFile(OwnFile { path, own_folders: 3, text, mark: GENERATED, strict: None })
+                let text = mark::signed(SKILL, SKILL_MARK);
+                Place::OwnFile(OwnFile { path, own_folders: 3, text, mark: SKILL_MARK, strict: None })
             })
             .collect(),
         Target::AgentsMd => vec![Place::Section(Section {

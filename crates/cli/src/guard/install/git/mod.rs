@@ -17,7 +17,7 @@ use muse_repo::{ChangesError, HooksFolder};
 use self::managers::Manager;
 use self::script::{ASIDE, Hook, Kind, kind, script};
 use crate::error::{CommandError, Kind as ErrorKind};
-use crate::guard::install::{FileChange, Found, Options, Paste, Plan, Site, State};
+use crate::guard::install::{CHANGED, FileChange, Found, Options, Paste, Plan, Site, State};
 
 /// Plans putting the hooks in.
 pub(super) fn plan_install(site: &Site, options: Options) -> Result<Plan, CommandError> {
@@ -111,8 +111,6 @@ fn install(
     });
     Ok(())
 }
-
-const CHANGED: &str = "it was changed since muse wrote it, and muse does not take part in that";
 
 /// Plans taking the hooks out, also where Git looks no longer.
 pub(super) fn plan_uninstall(site: &Site) -> Result<Plan, CommandError> {

@@ -3,18 +3,15 @@
 //! A script bears the hash of its other lines, so that one which somebody has changed is told from one that another
 //! version of this program wrote: only the latter is rewritten or removed.
 
-use sha2::{Digest as _, Sha256};
-
 use crate::guard::install::Options;
+pub(super) use crate::guard::install::mark::Kind;
+use crate::guard::install::mark::{self, hash};
 
 /// What the name of the hook that was there before ends with.
 pub(super) const ASIDE: &str = ".before-muse";
 
 /// How the line begins that says what a script is; the hash follows, and a full stop.
 const MARK: &str = "# Written by `muse coord guard install --git`, as ";
-
-/// How many hexadecimal digits of the hash are written: enough to tell a change that nobody makes on purpose.
-const HASH_DIGITS: usize = 16;
 
 /// A hook of Git's that guards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,25 +39,9 @@ impl Hook {
     }
 }
 
-/// What a file is to us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Nothing of ours.
-    Foreign,
-    /// As a version of this program wrote it.
-    Ours,
-    /// Ours, and changed since.
-    Changed,
-}
-
 /// Tells what a file is to us by its bytes.
 pub(super) fn kind(bytes: &[u8]) -> Kind {
-    let Ok(text) = std::str::from_utf8(bytes) else { return Kind::Foreign };
-    let Some(mark) = text.split_inclusive('\n').find(|line| line.starts_with(MARK)) else {
-        return Kind::Foreign;
-    };
-    let hash = mark[MARK.len()..].split('.').next().unwrap_or_default();
-    if hash == self::hash(&text.replacen(mark, "", 1)) { Kind::Ours } else { Kind::Changed }
+    std::str::from_utf8(bytes).map_or(Kind::Foreign, |text| mark::kind(text, MARK))
 }
 
 /// The script of a hook.
@@ -101,12 +82,6 @@ exit $code
     );
     let hash = hash(&format!("{above}{below}"));
     format!("{above}{MARK}{hash}.\n{below}")
-}
-
-fn hash(text: &str) -> String {
-    let digest = Sha256::digest(text.as_bytes());
-    let digits = digest.iter().flat_map(|byte| [byte >> 4, byte & 0xf]).take(HASH_DIGITS);
-    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
 
 #[cfg(test)]
