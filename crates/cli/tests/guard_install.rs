@@ -241,6 +241,45 @@ fn status_says_what_is_there() {
 }
 
 #[test]
+fn status_says_what_keeps_hooks_from_running() {
+    let site = Site::new();
+    let status = |position: usize| {
+        let value = guard(&site, &["status"]).json().value();
+        let target = &value["targets"][position];
+        (target["state"].as_str().unwrap().to_owned(), target["notes"].to_string())
+    };
+    // No JSON, with nothing of ours in it: the harness reads none of it.
+    for (position, (target, file)) in HOOK_FILES.into_iter().enumerate() {
+        for empty in ["", " \n"] {
+            site.file(file, empty);
+            assert_eq!(status(position), ("absent".to_owned(), "[]".to_owned()), "{target}");
+        }
+        for broken in ["{\"permissions\": {", "[]", "no JSON"] {
+            site.file(file, broken);
+            let (state, notes) = status(position);
+            assert!(state == "broken" && notes.contains(&format!("{file}: it is not ")), "{state} {notes}");
+        }
+        site.file(file, "{}");
+        assert_eq!(status(position).0, "absent");
+    }
+    site.file(".mcp.json", "{");
+    assert!(status(0).1.contains(".mcp.json: it is not JSON"));
+    site.file(".mcp.json", "{}");
+    // Claude Code runs no hooks where its settings say so; those of the person count for more.
+    let (shared, own) = (".claude/settings.json", ".claude/settings.local.json");
+    let off = |is_off: bool| format!("\u{feff}{{ // all of them\n  \"disableAllHooks\": {is_off}\n}}\n");
+    site.file(shared, &off(true));
+    assert_eq!(status(0).0, "absent");
+    guard(&site, &["install", "--claude-code"]).run().is_success();
+    for (text, says) in [(String::new(), Some(shared)), (off(false), None), (off(true), Some(own))] {
+        site.file(own, &text);
+        let (state, notes) = status(0);
+        assert_eq!(state, if says.is_some() { "broken" } else { "installed" });
+        assert!(says.is_none_or(|path| notes.contains(&format!("{path}: `disableAllHooks`"))), "{notes}");
+    }
+}
+
+#[test]
 fn what_cannot_be_changed_safely_is_left_and_the_rest_is_done() {
     let site = Site::new();
     let elsewhere = Site::without_store();

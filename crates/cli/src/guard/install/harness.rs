@@ -1,7 +1,7 @@
 //! What belongs where for each harness. The facts are in `docs/guard.md`, with where they were read.
 
 use crate::guard::install::config::{Config, Ours, SERVER, command};
-use crate::guard::install::json::{Insertion, Json, Refusal};
+use crate::guard::install::json::{self, Insertion, Json, Refusal};
 use crate::guard::install::mark;
 use crate::guard::install::text::{OwnFile, Section};
 use crate::guard::install::{Found, Options, Plan, Site, State, Target};
@@ -96,7 +96,14 @@ pub(super) fn look(target: Target, site: &Site) -> Found {
         places.fold(first, Found::and)
     };
     let found = as_installed(false);
-    let found = if found.strict == Some(true) { as_installed(true) } else { found };
+    let mut found = if found.strict == Some(true) { as_installed(true) } else { found };
+    if target == Target::ClaudeCode
+        && found.state != State::Absent
+        && let Some(path) = turned_off_in(site)
+    {
+        found.state = State::Broken;
+        found.notes.push(format!("{path}: `{HOOKS_OFF}` in it is true, so Claude Code runs no hooks"));
+    }
     match server(target).map(|server| server.look(site)) {
         Some(server) if server.state != State::Absent => {
             // Of some, both are in one file.
@@ -106,6 +113,21 @@ pub(super) fn look(target: Target, site: &Site) -> Found {
         }
         _ => found,
     }
+}
+
+/// What turns off the hooks of Claude Code.
+const HOOKS_OFF: &str = "disableAllHooks";
+
+/// The settings of Claude Code in this working tree that turn its hooks off, the more telling file first.
+fn turned_off_in(site: &Site) -> Option<&'static str> {
+    let says = |path: &'static str| {
+        let (_, text) = site.text(path).ok()?;
+        let text = text?;
+        let (_, text) = json::without_mark(&text);
+        json::object(text).ok()?.get_boolean(HOOKS_OFF).map(|said| (path, said.value))
+    };
+    let said = [".claude/settings.local.json", ".claude/settings.json"].into_iter().find_map(says);
+    said.filter(|(_, is_off)| *is_off).map(|(path, _)| path)
 }
 
 /// What guards a target.
