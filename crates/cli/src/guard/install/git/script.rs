@@ -37,6 +37,39 @@ impl Hook {
         let (strict, require) = (flag(options.strict, " --strict"), flag(options.require, " --require"));
         format!("muse coord hook {}{strict}{require}", self.name())
     }
+
+    /// The same for a shell script of somebody else's, as one line without quotes: a machine without muse, and a muse that
+    /// fails, is told of and let through, unless it is strict. `arguments` go to `muse`.
+    pub(super) fn line(self, options: Options, arguments: &str) -> String {
+        let what = self.what();
+        let command = self.command(options);
+        let (failed, missing) = if options.strict {
+            (
+                "exit 1".to_owned(),
+                format!(
+                    "echo warning: muse is not on PATH, so this {what} is stopped: pass by with --no-verify >&2; exit 1"
+                ),
+            )
+        } else {
+            let not_checked =
+                |why: &str| format!("echo warning: muse {why}, so this {what} is not checked >&2");
+            (
+                format!("if [ $? -gt 1 ]; then {}; else exit 1; fi", not_checked("failed")),
+                not_checked("is not on PATH"),
+            )
+        };
+        format!(
+            "if command -v muse >/dev/null 2>&1; then {command}{arguments} || {failed}; else {missing}; fi"
+        )
+    }
+
+    /// What it stops.
+    const fn what(self) -> &'static str {
+        match self {
+            Hook::PreCommit => "commit",
+            Hook::PrePush => "push",
+        }
+    }
 }
 
 /// Tells what a file is to us by its bytes.
@@ -47,11 +80,11 @@ pub(super) fn kind(bytes: &[u8]) -> Kind {
 /// The script of a hook.
 pub(super) fn script(hook: Hook, options: Options) -> String {
     let (name, command) = (hook.name(), hook.command(options));
-    let (what, reads, before, to_muse) = match hook {
-        Hook::PreCommit => ("commit", "", "", ""),
+    let what = hook.what();
+    let (reads, before, to_muse) = match hook {
+        Hook::PreCommit => ("", "", ""),
         // Git says what is pushed on standard input, which both read.
         Hook::PrePush => (
-            "push",
             "pushed=$(cat && echo .)\npushed=${pushed%.}\n",
             "printf %s \"$pushed\" 2>/dev/null | ",
             "printf %s \"$pushed\" | ",
