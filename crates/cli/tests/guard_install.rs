@@ -335,9 +335,9 @@ fn a_file_of_ours_that_was_changed_since_is_left_and_told_of() {
     let append = |text: &str| format!("{text}mine\n");
     let replace = |text: &str| text.replace("muse coord heartbeat", "true").replace("8000", "9000");
     let unmark = |text: &str| text.replace(", as ", ", in ");
-    let changes: [&dyn Fn(&str) -> String; 3] = [&append, &replace, &unmark];
+    let kinds: [&dyn Fn(&str) -> String; 3] = [&append, &replace, &unmark];
     for (target, path) in OURS {
-        for change in changes {
+        for change in kinds {
             let site = Site::new();
             guard(&site, &["install", target]).run().is_success();
             let text = fs::read_to_string(site.at(path)).unwrap();
