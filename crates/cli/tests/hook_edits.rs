@@ -385,3 +385,44 @@ fn a_patch_of_several_files_is_all_or_nothing() {
     assert_eq!(held(&site), ["codex:s exclusive m.py::C.g src/a.py src/b.py src/new.py src/old.py"]);
     assert_eq!(fs::read_to_string(site.at("m.py")).unwrap(), TEXT, "a hook changes no file");
 }
+
+#[test]
+fn a_long_session_is_guarded_and_ends_as_any_other() {
+    let site = site();
+    let (one, other) = ("s".repeat(400), format!("{}t", "s".repeat(399)));
+    for harness in HARNESSES {
+        passes(&call(harness, &edit(harness, site.path(), &one, F)));
+        let denied = reason(harness, &call(harness, &edit(harness, site.path(), &other, F))).unwrap();
+        let run = held(&site)[0].split(' ').next().unwrap().to_owned();
+        assert!(run.starts_with(&format!("{harness}:sss")) && run.len() <= 256, "{run}");
+        assert!(denied.contains(&format!("run `{run}`")), "{denied}");
+        passes(&call(harness, &edit(harness, site.path(), &one, F)));
+        ends(harness, &site, &one);
+        assert_eq!(held(&site), [""; 0]);
+    }
+    // A run id that leaves no room for a subagent below it: it is the session that edits.
+    let boss = "b".repeat(254);
+    let mut payload = edit("claude-code", site.path(), "s", F);
+    payload["agent_id"] = "sub".into();
+    let answer = harness::call_with("claude-code", payload.to_string().as_bytes(), |call| {
+        call.env("MUSE_RUN_ID", &boss)
+    });
+    passes(&answer);
+    assert_eq!(held(&site), [format!("{boss} exclusive m.py::C.f")]);
+}
+
+/// `\\ud800` in a text that JavaScript cut: the rest is read, and what the edit makes of the file is what is guarded.
+#[test]
+fn half_a_surrogate_pair_hides_no_edit() {
+    for harness in HARNESSES {
+        let site = site();
+        let with = |change| edit(harness, site.path(), "s", change).to_string().replace("HALF", r"\ud83d");
+        let in_new = with(change("        return 1", "        return 'HALF'"));
+        passes(&harness::call_with(harness, in_new.as_bytes(), |call| call));
+        assert_eq!(held(&site), [format!("{harness}:s exclusive m.py::C.f")], "{in_new}");
+        // A text that is in no file: the file is touched whole.
+        let in_old = with(change("        return 2HALF", "        return 20"));
+        passes(&harness::call_with(harness, in_old.as_bytes(), |call| call));
+        assert!(held(&site).contains(&format!("{harness}:s exclusive m.py")), "{:?}", held(&site));
+    }
+}

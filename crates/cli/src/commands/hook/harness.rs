@@ -226,7 +226,8 @@ fn work(called_as: Harness, context: &Context, teller: &Sender<Told>) -> Result<
     let Some(repository) = repository(&event, &folder, context)? else { return Ok(Answer::Pass) };
     teller.send(Told::Store(repository.store().to_owned())).unwrap_or_default();
     let session = session_run(&event, context)?;
-    let run = RunId::new(event.below(session.as_str())).map_err(|error| error.to_string())?;
+    // Where MUSE_RUN_ID leaves no room for a subagent below it, it is the session that edits.
+    let run = RunId::new(event.below(session.as_str())).unwrap_or_else(|_| session.clone());
     match &event.kind {
         EventKind::Edits(edits) => edits::guard(edits, &folder, run, &repository, context),
         EventKind::SessionStart => session::start(&run, &repository, context),
