@@ -267,3 +267,29 @@ fn a_half_of_a_surrogate_pair_is_read_as_such_a_program_would_write_it() {
         );
     }
 }
+
+#[test]
+fn a_file_uri_is_the_path_that_it_stands_for() {
+    for (told, path) in [
+        ("file:///repo/a%20b.py", "/repo/a b.py"),
+        ("FILE://localhost/repo/%C3%A9%25.py", "/repo/é%.py"),
+        ("file:///repo/50%.py", "/repo/50%.py"),
+        ("file:///repo/%+1%4", "/repo/%+1%4"),
+        // Of another machine, no path, no text, no file: as they are.
+        ("file://server/repo/a.py", "file://server/repo/a.py"),
+        ("file://a.py", "file://a.py"),
+        ("file:///%ff", "file:///%ff"),
+        ("file:///a%00", "file:///a%00"),
+        ("vscode-notebook:///a", "vscode-notebook:///a"),
+        ("/repo/a%20b.py", "/repo/a%20b.py"),
+    ] {
+        let payload = serde_json::json!({
+            "hook_event_name": "PreToolUse", "tool_name": "Write", "session_id": "s", "cwd": told,
+            "tool_input": {"file_path": told, "content": ""},
+        });
+        let event = Harness::ClaudeCode.read(payload.to_string().as_bytes()).unwrap();
+        assert_eq!(event.cwd.as_deref(), Some(path));
+        let EventKind::Edits(edits) = event.kind else { panic!("{told}") };
+        assert_eq!(edits[0].path, path);
+    }
+}

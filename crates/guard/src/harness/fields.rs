@@ -44,6 +44,28 @@ fn without_halves(text: &[u8]) -> Option<Vec<u8>> {
     is_mended.then_some(mended)
 }
 
+/// A path, where a `file:` URI stands for one: of this machine, and with its percent signs decoded. Anything else is as
+/// it is.
+pub(super) fn without_scheme(path: String) -> String {
+    path_of_uri(&path).unwrap_or(path)
+}
+
+fn path_of_uri(uri: &str) -> Option<String> {
+    let (_, rest) = uri.split_once("://").filter(|(scheme, _)| scheme.eq_ignore_ascii_case("file"))?;
+    let path = rest.strip_prefix("localhost").unwrap_or(rest);
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut left = path.as_bytes();
+    while let [byte, behind @ ..] = left {
+        let escaped = behind.get(..2).filter(|_| *byte == b'%').and_then(|digits| {
+            let digits = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
+            u8::from_str_radix(digits, 16).ok()
+        });
+        bytes.push(escaped.unwrap_or(*byte));
+        left = if escaped.is_some() { behind.get(2..).unwrap_or_default() } else { behind };
+    }
+    String::from_utf8(bytes).ok().filter(|path| path.starts_with('/') && !path.contains('\0'))
+}
+
 /// The fields of an object.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fields<'a>(pub(super) &'a Map<String, Value>);

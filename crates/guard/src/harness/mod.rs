@@ -159,14 +159,21 @@ impl Harness {
         let Value::Object(object) = &value else { return Err(PayloadError::NotAnObject) };
         let fields = Fields(object);
         let sender = self.sender(object);
-        match sender.harness {
+        let mut event = match sender.harness {
             Harness::ClaudeCode => claude_code::read(sender, fields),
             Harness::Codex => codex::read(sender, fields),
             Harness::Cursor => cursor::read(sender, fields),
             Harness::Gemini => gemini::read(sender, fields),
             Harness::Copilot => copilot::read(sender, fields),
             Harness::Opencode => opencode::read(sender, fields),
+        }?;
+        event.cwd = event.cwd.map(fields::without_scheme);
+        if let EventKind::Edits(edits) = &mut event.kind {
+            for edit in edits {
+                edit.path = fields::without_scheme(std::mem::take(&mut edit.path));
+            }
         }
+        Ok(event)
     }
 
     /// Who sent the payload, judged by the fields that only its harness sends.
