@@ -495,3 +495,19 @@ fn what_the_pre_commit_framework_finds_here_is_what_is_proposed_to_it() {
         assert_eq!(shipped.matches(key).count(), 2, "{key}");
     }
 }
+
+#[test]
+fn a_bare_repository_without_a_store_is_told_from_none() {
+    let site = GitSite::unguarded();
+    let bare = site.beside("bare");
+    site.git(&["init", "--quiet", "--bare", bare.to_str().expect("UTF-8")]);
+    for words in [&["status"][..], &["install", "--git"], &["uninstall", "--git"]] {
+        let answer = site.muse_in(&bare, &[&["coord", "guard"], words].concat()).run();
+        answer.is_text_failure(2, &["there is no ", "bare/.muse; run `muse init` to make it"]);
+        let answer = site.muse_in(&site.beside("home"), &[&["coord", "guard"], words].concat()).run();
+        answer.is_text_failure(2, &["neither it nor a folder above it holds .muse or .git"]);
+    }
+    site.muse_in(&bare, &["init"]).run().is_success();
+    site.muse_in(&bare, &["coord", "guard", "install", "--git"]).run().is_success();
+    assert!(bare.join("hooks/pre-push").is_file());
+}
