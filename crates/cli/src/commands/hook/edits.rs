@@ -5,8 +5,8 @@ use std::path::Path;
 use muse_coord::check::check;
 use muse_coord::decide::Candidate;
 use muse_coord::{
-    Address, Beat, Beaten, CheckRequest, Conflict, Coordinator, Engine, EngineError, Lease, Mode, Operation,
-    ReleaseRequest, Request, ReservationId, Reserved, RunId, TtlSeconds,
+    Address, Beat, Beaten, CheckRequest, Conflict, Coordinator, Engine, EngineError, FileEngine, Lease, Mode,
+    Operation, ReleaseRequest, Request, ReservationId, Reserved, RunId, SystemClock, TtlSeconds,
 };
 use muse_guard::harness::Answer;
 use muse_guard::{Change, Edit, Footprint};
@@ -26,21 +26,50 @@ const ROUNDS_MAX: usize = 3;
 /// Why what is new is given back.
 const TAKEN_BACK: &str = "the edit was denied, or could not be checked";
 
-/// Reserves what the edits touch, or denies them.
+/// Reserves what the edits touch, in each of the repositories, or denies them: all of it or nothing.
+///
+/// Whoever is in the way in one of them is, whatever cannot be told of another.
 pub(super) fn guard(
+    edits: &[Edit],
+    folder: &Path,
+    run: &RunId,
+    repositories: &[Result<Repository, String>],
+    context: &Context,
+) -> Result<Answer, String> {
+    let mut guards = Vec::new();
+    let mut answer = Ok(Answer::Pass);
+    for repository in repositories {
+        let guarded = repository.as_ref().map_err(String::clone);
+        match guarded.and_then(|repository| guard_in(edits, folder, run.clone(), repository, context)) {
+            Ok((Answer::Pass, guard)) => guards.extend(guard),
+            Ok((denied, _)) => {
+                answer = Ok(denied);
+                break;
+            }
+            Err(error) => answer = answer.and(Err(error)),
+        }
+    }
+    if answer != Ok(Answer::Pass) {
+        guards.iter_mut().for_each(Guard::take_back);
+    }
+    answer
+}
+
+/// Reserves what the edits touch in one repository, or denies them. What was reserved can be taken back.
+fn guard_in(
     edits: &[Edit],
     folder: &Path,
     run: RunId,
     repository: &Repository,
     context: &Context,
-) -> Result<Answer, String> {
+) -> Result<(Answer, Option<FileGuard>), String> {
     let mut files = Files::new(repository, folder);
     for edit in edits {
         files.follow(edit)?;
     }
     let footprint = files.footprint()?;
     if footprint.is_empty() {
-        return Ok(Answer::Pass);
+        return Ok((Answer::Pass, None));
     }
     let coordinator = Coordinator::new(context.engine(repository));
     let deletes = edits.iter().all(|edit| edit.change == Change::Delete);
@@ -53,10 +82,11 @@ pub(super) fn guard(
         new: Vec::new(),
     };
     let conflicts = guard.hold(&footprint)?;
-    Ok(match conflicts {
+    let answer = match conflicts {
         Some(conflicts) => Answer::Deny(words::denial(&conflicts, &guard.run, footprint.whole())),
         None => Answer::Pass,
-    })
+    };
+    Ok((answer, Some(guard)))
 }
 
 struct Guard<E> {
@@ -67,6 +97,9 @@ struct Guard<E> {
     /// What was reserved for the edit, and was not held before it.
     new: Vec<ReservationId>,
 }
+
+/// One on the disk.
+type FileGuard = Guard<FileEngine<SystemClock>>;
 
 /// What is touched, as the run stands to it.
 struct Need {
