@@ -24,43 +24,67 @@ pub(crate) struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
+    /// Make the store, in the place where every worktree of this repository looks for it.
     Init(InitArgs),
     /// Reserve, heartbeat, release: the coordination of runs.
     #[command(subcommand)]
     Coord(Coord),
+    /// Serve a coding agent over the Model Context Protocol, on standard input and output.
     Mcp(McpArgs),
+    /// Print the symbols of source files, as addresses.
     Symbols(SymbolsArgs),
+    /// Play the main job with real processes in a scratch repository, and check every step.
     Demo(DemoArgs),
+    /// Print a completion script.
     Completions(CompletionsArgs),
+    /// Write the manual pages into a folder.
     Man(ManArgs),
 }
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Coord {
+    /// Reserve code addresses, all of them or none.
     Reserve(ReserveArgs),
+    /// Ask whether anybody is in the way of a change. Nothing is changed.
     Check(CheckArgs),
+    /// Hold code addresses while a command runs.
     Run(RunArgs),
+    /// Keep a reservation alive past its TTL.
     Heartbeat(HeartbeatArgs),
+    /// Give reservations back.
     Release(ReleaseArgs),
+    /// Show what is reserved, soonest expiry first, and who waits, in their order.
     List(ListArgs),
+    /// Show everything that is known of one reservation.
     Show(ShowArgs),
+    /// Show who held what, when, for how long, and how it ended; the newest last.
     Log(LogArgs),
+    /// Show what is happening, live.
     Watch(WatchArgs),
+    /// Move what is over into the archive.
     Gc(GcArgs),
+    /// Check the store, file by file, and put it right.
     Fsck(FsckArgs),
     #[command(subcommand)]
     Hook(Hook),
     /// Have those checked who never ask: before an edit by a coding harness, before a commit by Git.
     #[command(subcommand)]
     Guard(Guard),
+    /// Print how an agent uses this well.
     Guide(GuideArgs),
 }
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Guard {
+    /// Put guards into harnesses and Git, and show the change.
     Install(GuardInstallArgs),
+    /// Take guards out again.
     Uninstall(GuardUninstallArgs),
+    /// Show which guards are installed.
     Status(GuardStatusArgs),
 }
 
@@ -443,6 +467,7 @@ Examples:
   muse coord hook claude-code < payload.json
   muse coord hook gemini < payload.json | jq -r .reason
   muse coord hook pre-commit")]
+#[command(defer = true)]
 pub(crate) enum Hook {
     /// Answer a hook of Claude Code.
     ClaudeCode(HarnessArgs),
@@ -456,7 +481,9 @@ pub(crate) enum Hook {
     Copilot(HarnessArgs),
     /// Answer the plugin of opencode.
     Opencode(HarnessArgs),
+    /// Git's hook before a commit: stop it if what is staged is in another run's hands.
     PreCommit(GitHookArgs),
+    /// Git's hook before a push: stop it if what it brings is in another run's hands.
     PrePush(PrePushArgs),
 }
 
@@ -495,7 +522,7 @@ pub(crate) struct PrePushArgs {
     pub(crate) remote: Vec<OsString>,
 }
 
-/// How a hook of a harness is answered.
+// How a hook of a harness is answered. No help text: that is with each harness.
 #[derive(Debug, Args)]
 pub(crate) struct HarnessArgs {
     /// Deny an edit where it cannot be told whether somebody is in its way.
@@ -749,6 +776,37 @@ mod tests {
     #[test]
     fn the_tree_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    /// `defer`: a call makes no more of the tree than it needs, so that its memory is one system call for the heap, not two.
+    #[test]
+    fn a_command_has_no_arguments_before_it_is_called() {
+        let coord = Coord::augment_subcommands(clap::Command::new("coord"));
+        let count = |command: &clap::Command| command.get_arguments().count();
+        assert!(coord.get_subcommands().all(|command| count(command) == 0));
+        assert!(Cli::command().get_subcommands().all(|command| count(command) == 0));
+    }
+
+    /// So its line in the help above it stands beside it.
+    #[test]
+    fn a_command_says_the_same_in_its_own_help_and_above_it() {
+        let abouts = |command: &clap::Command| -> Vec<(String, Option<String>)> {
+            let about = |command: &clap::Command| command.get_about().map(ToString::to_string);
+            let commands = command.get_subcommands().filter(|sub| sub.get_name() != "help");
+            commands.map(|sub| (sub.get_name().to_owned(), about(sub))).collect()
+        };
+        let parent = || clap::Command::new("parent");
+        for mut command in [
+            Cli::command(),
+            Coord::augment_subcommands(parent()),
+            Guard::augment_subcommands(parent()),
+            Hook::augment_subcommands(parent()),
+        ] {
+            let above = abouts(&command);
+            command.build();
+            assert_eq!(above, abouts(&command));
+            assert!(above.iter().all(|(_, about)| about.is_some()), "{above:?}");
+        }
     }
 
     #[test]

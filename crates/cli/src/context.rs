@@ -173,13 +173,11 @@ impl Context {
             Some(root) => Some(current.join(root)).filter(|root| root.is_dir()),
             None => current.ancestors().find(|folder| is_top(folder)).map(Path::to_owned),
         };
-        let top = found.ok_or_else(|| {
-            let message = format!(
-                "{} is not in a repository: change to one, or run `muse init` at the top of the code",
-                current.display()
-            );
-            CommandError::new(Kind::NotARepository, message)
-        })?;
+        let top = match found {
+            Some(top) => top,
+            // A bare repository without a store is told from no repository at all.
+            None => self.repository()?.top().to_owned(),
+        };
         top.canonicalize().map_err(|error| {
             CommandError::new(
                 Kind::NotARepository,

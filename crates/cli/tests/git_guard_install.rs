@@ -1,6 +1,7 @@
 //! Putting Git's hooks in and out: what was there runs, and comes back byte for byte; what belongs to other programs
 //! or other repositories is left alone.
 
+#![expect(clippy::disallowed_methods, reason = "tests start a shell")]
 #![expect(clippy::expect_used, reason = "what a helper of a test does not expect fails the test")]
 
 mod git_site;
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use git_site::{GitSite, script, write};
 use sha2::{Digest as _, Sha256};
@@ -188,7 +190,7 @@ fn one_that_took_the_place_of_muses_is_left_alone() {
     script(&site.hook("pre-commit"), "#!/bin/sh\necho first\n");
     site.install(&[]);
     script(&site.hook("pre-commit"), "#!/bin/sh\necho second\n");
-    is_left(&site, &[], &["one from before muse is there already", "muse coord hook pre-commit || exit"]);
+    is_left(&site, &[], &["one from before muse is there already", "muse coord hook pre-commit || if "]);
     let (_, notes) = status(&site);
     assert!(notes.contains("has taken the place of muse's"), "{notes}");
     site.uninstall();
@@ -290,7 +292,7 @@ fn where_git_runs_no_hooks_or_those_of_others_nothing_is_written() {
     is_left(
         &site,
         &[],
-        &["leads out of this repository", ".gitconfig", "--force", "muse coord hook pre-push \"$@\" || exit"],
+        &["leads out of this repository", ".gitconfig", "--force", "muse coord hook pre-push \"$@\" || if "],
     );
     assert_eq!(names(&shared), [""; 0]);
     site.install(&["--force"]);
@@ -309,19 +311,19 @@ fn where_git_runs_no_hooks_or_those_of_others_nothing_is_written() {
 fn where_another_program_manages_the_hooks_it_is_told_what_to_run() {
     let husky = [
         "husky runs the hooks here",
-        "then muse coord hook pre-commit; fi",
-        "then muse coord hook pre-push \"$@\"; fi",
+        "then muse coord hook pre-commit || if ",
+        "then muse coord hook pre-push \"$@\" || if ",
     ];
     let lefthook = [
         "lefthook runs the hooks here",
-        "|| muse coord hook pre-commit\"",
-        "|| muse coord hook pre-push\"",
+        "then muse coord hook pre-commit || if ",
+        "then muse coord hook pre-push || if ",
         "use_stdin: true",
     ];
     let pre_commit = [
         "the pre-commit framework runs the hooks here",
-        "entry: muse coord hook pre-commit\n",
-        "entry: muse coord hook pre-push\n",
+        "then muse coord hook pre-commit \"$@\" || if ",
+        "then muse coord hook pre-push \"$@\" || if ",
         "default_install_hook_types: [pre-commit, pre-push]",
     ];
     let cases: [(&str, &str, &[&str]); 8] = [
@@ -353,7 +355,11 @@ fn where_another_program_manages_the_hooks_it_is_told_what_to_run() {
     let site = GitSite::unguarded();
     fs::create_dir_all(site.at(".husky/_")).expect("a folder");
     site.git(&["config", "core.hooksPath", ".husky/_"]);
-    is_left(&site, &["--strict", "--require"], &["muse coord hook pre-commit --strict --require; fi"]);
+    is_left(
+        &site,
+        &["--strict", "--require"],
+        &["muse coord hook pre-commit --strict --require || exit 1; else "],
+    );
 }
 
 #[test]
@@ -385,6 +391,87 @@ fn a_program_that_runs_muse_already_needs_nothing() {
     }
 }
 
+/// The commands in what is told to a program that manages hooks, as a shell takes them.
+fn told(site: &GitSite, flags: &[&str]) -> Vec<Vec<String>> {
+    let all: Vec<&str> = ["install", "--git"].iter().chain(flags).copied().collect();
+    let lines = guard(site, &all).stdout;
+    let command = |line: &str| {
+        let command = line.trim_start().trim_start_matches("# ");
+        let at = command.find("sh -c '").or_else(|| command.find("if command -v muse"))?;
+        let command = &command[at..];
+        Some(if command.starts_with("sh ") {
+            shlex::split(command).expect("words")
+        } else {
+            ["sh", "-e", "-c", command, "hook"].map(str::to_owned).into()
+        })
+    };
+    lines.lines().filter_map(command).collect()
+}
+
+#[test]
+fn what_is_told_lets_through_where_muse_is_missing_or_fails() {
+    let managers = [
+        ".husky/pre-commit",
+        "lefthook.yml",
+        ".pre-commit-config.yaml",
+        ".overcommit.yml",
+        ".git/hooks/pre-push",
+    ];
+    for path in managers {
+        for strict in [false, true] {
+            let site = GitSite::unguarded();
+            write(&site.at(path), "{}\n");
+            if path.ends_with("pre-push") {
+                // A folder of hooks that others use as well.
+                site.git(&[
+                    "config",
+                    "--global",
+                    "core.hooksPath",
+                    site.beside("shared").to_str().expect("UTF-8"),
+                ]);
+            }
+            let commands = told(&site, if strict { &["--strict"] } else { &[] });
+            assert_eq!(commands.len(), 2, "{path}: {commands:?}");
+            let programs = site.beside("programs");
+            for (command, (hook, what)) in
+                commands.iter().zip([("pre-commit", "commit"), ("pre-push", "push")])
+            {
+                let run = |exit: Option<u8>| {
+                    fs::remove_file(programs.join("muse")).unwrap_or_default();
+                    if let Some(exit) = exit {
+                        script(
+                            &programs.join("muse"),
+                            &format!("#!/bin/sh\necho called \"$@\"\nexit {exit}\n"),
+                        );
+                    }
+                    let output = Command::new(&command[0])
+                        .args(&command[1..])
+                        .env("PATH", format!("{}:/usr/bin:/bin", programs.display()))
+                        .output()
+                        .expect("a shell");
+                    Answer::of(output)
+                };
+                for (exit, code) in [(0, 0), (1, 1), (2, u8::from(strict)), (137, u8::from(strict))] {
+                    let answer = run(Some(exit));
+                    assert_eq!(answer.code, i32::from(code), "{path} {exit}: {answer:?}");
+                    let flag = if strict { " --strict" } else { "" };
+                    assert_eq!(answer.stdout, format!("called coord hook {hook}{flag}\n"));
+                    assert_eq!(
+                        answer.stderr.contains("warning: muse failed"),
+                        exit > 1 && !strict,
+                        "{answer:?}"
+                    );
+                }
+                let answer = run(None);
+                assert_eq!(answer.code, i32::from(strict), "{path}: {answer:?}");
+                let then = if strict { "stopped: pass by with --no-verify" } else { "not checked" };
+                let warning = format!("warning: muse is not on PATH, so this {what} is {then}\n");
+                assert_eq!((&*answer.stdout, &*answer.stderr), ("", &*warning));
+            }
+        }
+    }
+}
+
 #[test]
 fn what_the_pre_commit_framework_finds_here_is_what_is_proposed_to_it() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.pre-commit-hooks.yaml");
@@ -407,4 +494,20 @@ fn what_the_pre_commit_framework_finds_here_is_what_is_proposed_to_it() {
     ] {
         assert_eq!(shipped.matches(key).count(), 2, "{key}");
     }
+}
+
+#[test]
+fn a_bare_repository_without_a_store_is_told_from_none() {
+    let site = GitSite::unguarded();
+    let bare = site.beside("bare");
+    site.git(&["init", "--quiet", "--bare", bare.to_str().expect("UTF-8")]);
+    for words in [&["status"][..], &["install", "--git"], &["uninstall", "--git"]] {
+        let answer = site.muse_in(&bare, &[&["coord", "guard"], words].concat()).run();
+        answer.is_text_failure(2, &["there is no ", "bare/.muse; run `muse init` to make it"]);
+        let answer = site.muse_in(&site.beside("home"), &[&["coord", "guard"], words].concat()).run();
+        answer.is_text_failure(2, &["neither it nor a folder above it holds .muse or .git"]);
+    }
+    site.muse_in(&bare, &["init"]).run().is_success();
+    site.muse_in(&bare, &["coord", "guard", "install", "--git"]).run().is_success();
+    assert!(bare.join("hooks/pre-push").is_file());
 }

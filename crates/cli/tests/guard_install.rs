@@ -241,6 +241,45 @@ fn status_says_what_is_there() {
 }
 
 #[test]
+fn status_says_what_keeps_hooks_from_running() {
+    let site = Site::new();
+    let status = |position: usize| {
+        let value = guard(&site, &["status"]).json().value();
+        let target = &value["targets"][position];
+        (target["state"].as_str().unwrap().to_owned(), target["notes"].to_string())
+    };
+    // No JSON, with nothing of ours in it: the harness reads none of it.
+    for (position, (target, file)) in HOOK_FILES.into_iter().enumerate() {
+        for empty in ["", " \n"] {
+            site.file(file, empty);
+            assert_eq!(status(position), ("absent".to_owned(), "[]".to_owned()), "{target}");
+        }
+        for broken in ["{\"permissions\": {", "[]", "no JSON"] {
+            site.file(file, broken);
+            let (state, notes) = status(position);
+            assert!(state == "broken" && notes.contains(&format!("{file}: it is not ")), "{state} {notes}");
+        }
+        site.file(file, "{}");
+        assert_eq!(status(position).0, "absent");
+    }
+    site.file(".mcp.json", "{");
+    assert!(status(0).1.contains(".mcp.json: it is not JSON"));
+    site.file(".mcp.json", "{}");
+    // Claude Code runs no hooks where its settings say so; those of the person count for more.
+    let (shared, own) = (".claude/settings.json", ".claude/settings.local.json");
+    let off = |is_off: bool| format!("\u{feff}{{ // all of them\n  \"disableAllHooks\": {is_off}\n}}\n");
+    site.file(shared, &off(true));
+    assert_eq!(status(0).0, "absent");
+    guard(&site, &["install", "--claude-code"]).run().is_success();
+    for (text, says) in [(String::new(), Some(shared)), (off(false), None), (off(true), Some(own))] {
+        site.file(own, &text);
+        let (state, notes) = status(0);
+        assert_eq!(state, if says.is_some() { "broken" } else { "installed" });
+        assert!(says.is_none_or(|path| notes.contains(&format!("{path}: `disableAllHooks`"))), "{notes}");
+    }
+}
+
+#[test]
 fn what_cannot_be_changed_safely_is_left_and_the_rest_is_done() {
     let site = Site::new();
     let elsewhere = Site::without_store();
@@ -284,6 +323,58 @@ fn what_cannot_be_changed_safely_is_left_and_the_rest_is_done() {
     }
     assert_eq!(after, before);
     assert_eq!(names(elsewhere.path()), ["cursor"]);
+}
+
+#[test]
+fn a_file_of_ours_that_was_changed_since_is_left_and_told_of() {
+    const OURS: [(&str, &str); 3] = [
+        ("--opencode", ".opencode/plugins/muse.ts"),
+        ("--skill", ".claude/skills/muse-coord/SKILL.md"),
+        ("--skill", ".agents/skills/muse-coord/SKILL.md"),
+    ];
+    let append = |text: &str| format!("{text}mine\n");
+    let replace = |text: &str| text.replace("muse coord heartbeat", "true").replace("8000", "9000");
+    let unmark = |text: &str| text.replace(", as ", ", in ");
+    let kinds: [&dyn Fn(&str) -> String; 3] = [&append, &replace, &unmark];
+    for (target, path) in OURS {
+        for change in kinds {
+            let site = Site::new();
+            guard(&site, &["install", target]).run().is_success();
+            let text = fs::read_to_string(site.at(path)).unwrap();
+            let changed = change(&text);
+            assert_ne!(changed, text);
+            site.file(path, &changed);
+            for words in
+                [&["install", target, "--strict"][..], &["uninstall", target], &["uninstall", "--all"]]
+            {
+                let answer = guard(&site, words).json();
+                assert_eq!((answer.code, &*answer.field("status")), (3, "to_paste"), "{answer:?}");
+                let said = answer.value().to_string();
+                let (path, reason) =
+                    (format!("\"path\":\"{path}\""), "\"reason\":\"it was changed since muse");
+                assert!(said.contains(&path) && said.contains(reason), "{said}");
+            }
+            assert_eq!(fs::read_to_string(site.at(path)).unwrap(), changed);
+            assert_eq!(
+                files(&site).values().filter(|(bytes, _)| !bytes.is_empty()).count(),
+                1,
+                "its twin goes"
+            );
+            let status = guard(&site, &["status"]).run();
+            assert!(status.stdout.contains(&format!("{path} was changed since")), "{status:?}");
+        }
+        // One of another version, and one whose line ends Git has changed, are ours as they are.
+        let site = Site::new();
+        guard(&site, &["install", target]).run().is_success();
+        let before = files(&site);
+        let text = fs::read_to_string(site.at(path)).unwrap();
+        site.file(path, &text.replace('\n', "\r\n"));
+        all_are(&guard(&site, &["install", target]).json(), "installed");
+        assert_eq!(files(&site), before);
+        site.file(path, &text.replace('\n', "\r\n"));
+        all_are(&guard(&site, &["uninstall", target]).json(), "uninstalled");
+        assert!(files(&site).is_empty());
+    }
 }
 
 #[test]

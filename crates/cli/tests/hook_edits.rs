@@ -18,7 +18,7 @@ mod support;
 use harness::{
     F, G, H, HARNESSES, IMPORT, TEXT, call, call_at_once, change, edit, ends, held, passes, reason, session,
 };
-use support::{Site, names, snapshot};
+use support::{ABSENT, Site, names, snapshot};
 
 const ROUNDS: usize = 8;
 
@@ -384,4 +384,100 @@ fn a_patch_of_several_files_is_all_or_nothing() {
     passes(&call("codex", &payload));
     assert_eq!(held(&site), ["codex:s exclusive m.py::C.g src/a.py src/b.py src/new.py src/old.py"]);
     assert_eq!(fs::read_to_string(site.at("m.py")).unwrap(), TEXT, "a hook changes no file");
+}
+
+#[test]
+fn a_patch_of_files_in_two_repositories_is_guarded_in_both_or_in_none() {
+    let (one, other, third) = (site(), site(), Site::without_store());
+    third.file("m.py", TEXT);
+    let patch_of = |sites: &[&Site]| {
+        let change = |site: &&Site| {
+            let path = site.at("m.py");
+            format!("*** Update File: {}\n@@\n-        return 1\n+        return 10\n", path.display())
+        };
+        format!("*** Begin Patch\n{}*** End Patch\n", sites.iter().map(change).collect::<String>())
+    };
+    let call_in = |cwd: &Site, sites: &[&Site]| {
+        let mut payload = edit("codex", cwd.path(), "s", F);
+        payload["tool_input"]["command"] = patch_of(sites).into();
+        call("codex", &payload)
+    };
+    let mine = ["codex:s exclusive m.py::C.f"];
+    for cwd in [&one, &other, &third] {
+        for sites in [[&third, &one, &other], [&other, &third, &one]] {
+            // Whoever is in the way in either stops it, and nothing is left in the other.
+            for (held_in, free) in [(&one, &other), (&other, &one)] {
+                let boss = held_in.reserve("boss", "m.py::C.f", &[]);
+                let denied = reason("codex", &call_in(cwd, &sites)).unwrap();
+                assert!(denied.contains("`m.py::C.f` is held by run `boss`"), "{denied}");
+                assert_eq!(held(held_in), ["boss exclusive m.py::C.f"]);
+                assert_eq!(held(free), [""; 0]);
+                // What the run held before it keeps.
+                passes(&call_in(cwd, &[free]));
+                assert!(reason("codex", &call_in(cwd, &sites)).is_some());
+                assert_eq!(held(free), mine);
+                ends("codex", free, "s");
+                held_in.coord(&["release", &boss.id]).run_id("boss").run().is_success();
+            }
+            passes(&call_in(cwd, &sites));
+            assert!(held(&one) == mine && held(&other) == mine);
+            ends("codex", &one, "s");
+            ends("codex", &other, "s");
+        }
+    }
+    // One that cannot be read hides nobody who is in the way in the other, and leaves nothing there.
+    let record = format!(".muse/coordination/reservations/{ABSENT}.json");
+    for (path, text) in [(&*record, "no record"), (".git", "gitdir: nowhere\n")] {
+        other.file(path, text);
+        for sites in [[&one, &other], [&other, &one]] {
+            let answer = call_in(&one, &sites);
+            assert!(answer.code == 0 && answer.stderr.contains("could not check: "), "{answer:?}");
+            assert_eq!(held(&one), [""; 0]);
+            let boss = one.reserve("boss", "m.py::C.f", &[]);
+            assert!(reason("codex", &call_in(&one, &sites)).is_some());
+            one.coord(&["release", &boss.id]).run_id("boss").run().is_success();
+        }
+        fs::remove_dir_all(other.at(".muse")).unwrap_or_default();
+    }
+}
+
+#[test]
+fn a_long_session_is_guarded_and_ends_as_any_other() {
+    let site = site();
+    let (one, other) = ("s".repeat(400), format!("{}t", "s".repeat(399)));
+    for harness in HARNESSES {
+        passes(&call(harness, &edit(harness, site.path(), &one, F)));
+        let denied = reason(harness, &call(harness, &edit(harness, site.path(), &other, F))).unwrap();
+        let run = held(&site)[0].split(' ').next().unwrap().to_owned();
+        assert!(run.starts_with(&format!("{harness}:sss")) && run.len() <= 256, "{run}");
+        assert!(denied.contains(&format!("run `{run}`")), "{denied}");
+        passes(&call(harness, &edit(harness, site.path(), &one, F)));
+        ends(harness, &site, &one);
+        assert_eq!(held(&site), [""; 0]);
+    }
+    // A run id that leaves no room for a subagent below it: it is the session that edits.
+    let boss = "b".repeat(254);
+    let mut payload = edit("claude-code", site.path(), "s", F);
+    payload["agent_id"] = "sub".into();
+    let answer = harness::call_with("claude-code", payload.to_string().as_bytes(), |call| {
+        call.env("MUSE_RUN_ID", &boss)
+    });
+    passes(&answer);
+    assert_eq!(held(&site), [format!("{boss} exclusive m.py::C.f")]);
+}
+
+/// `\\ud800` in a text that JavaScript cut: the rest is read, and what the edit makes of the file is what is guarded.
+#[test]
+fn half_a_surrogate_pair_hides_no_edit() {
+    for harness in HARNESSES {
+        let site = site();
+        let with = |change| edit(harness, site.path(), "s", change).to_string().replace("HALF", r"\ud83d");
+        let in_new = with(change("        return 1", "        return 'HALF'"));
+        passes(&harness::call_with(harness, in_new.as_bytes(), |call| call));
+        assert_eq!(held(&site), [format!("{harness}:s exclusive m.py::C.f")], "{in_new}");
+        // A text that is in no file: the file is touched whole.
+        let in_old = with(change("        return 2HALF", "        return 20"));
+        passes(&harness::call_with(harness, in_old.as_bytes(), |call| call));
+        assert!(held(&site).contains(&format!("{harness}:s exclusive m.py")), "{:?}", held(&site));
+    }
 }

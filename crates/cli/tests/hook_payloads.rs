@@ -283,17 +283,26 @@ fn standard_input_that_nobody_closes_holds_nobody_up() {
 #[test]
 fn a_hook_that_is_called_wrongly_stops_nothing() {
     let site = site();
+    let says = "the guard was called wrongly, and does nothing: ";
     for arguments in [
         &["coord", "hook"][..],
         &["coord", "hook", "vi"],
         &["coord", "hook", "copilot", "--nonsense"],
-        &["coord", "hook", "--json", "copilot", "more"],
-        &["--json", "coord", "hook", "copilot", "--strict", "--strict=yes"],
+        &["coord", "hook", "copilot", "more"],
+        &["coord", "hook", "copilot", "--strict", "--strict=yes"],
+        &["coord", "hook", "pre-commit", "--bad"],
     ] {
         let answer = site.muse(arguments).run();
         assert_eq!((answer.code, &*answer.stdout), (0, ""), "{arguments:?}: {answer:?}");
-        assert!(answer.stderr.contains("the guard was called wrongly, and does nothing: "), "{answer:?}");
+        assert!(answer.stderr.contains(says), "{answer:?}");
         assert_eq!(answer.stderr.lines().count(), 1, "{answer:?}");
+        for arguments in [[arguments, &["--json"]].concat(), [&["-j"], arguments].concat()] {
+            let answer = site.muse(&arguments).run();
+            assert_eq!((answer.code, &*answer.stderr), (0, ""), "{arguments:?}: {answer:?}");
+            let value = answer.value();
+            assert_eq!((&value["status"], &value["stopped"]), (&"usage".into(), &false.into()));
+            assert!(value["error"].as_str().unwrap().starts_with(says), "{answer:?}");
+        }
     }
     // A folder of that name is none of it.
     assert_eq!(site.muse(&["coord", "list", "hook"]).run().code, 2);

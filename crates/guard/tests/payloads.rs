@@ -6,12 +6,14 @@
 #![expect(clippy::disallowed_methods, reason = "tests write files and read the environment")]
 #![expect(clippy::unwrap_used, reason = "what a helper of a test does not expect fails the test")]
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use muse_guard::Harness;
+use muse_coord::RunId;
 use muse_guard::harness::{Answer, Event, EventKind, Reply, Sender};
+use muse_guard::{Change, Harness};
 use serde_json::Value;
 
 fn folder() -> PathBuf {
@@ -198,4 +200,96 @@ fn two_sessions_never_have_one_run() {
     assert_eq!(event("a/b\n%é:", Some("/..")).run().unwrap(), "codex:a%2fb%0a%25%c3%a9%3a/%2f..");
     assert_eq!(event("", Some("b")).run(), None);
     assert_eq!(event("a", Some("b/c")).below("boss"), "boss/b%2fc");
+    // As long as it may be, it stays as it is; a longer one ends with its hash.
+    let long = "s".repeat(160);
+    assert_eq!(event(&long, None).run().unwrap(), format!("codex:{long}"));
+    let longer = event(&format!("{long}s"), None).run().unwrap();
+    assert_eq!(longer, format!("codex:{}~1593e766486569f32d318805e3824664", &long[..127]));
+    let others = [format!("{long}s"), format!("{long}t"), "é".repeat(300), "é".repeat(301), longer.clone()];
+    let runs: HashSet<String> = others
+        .iter()
+        .flat_map(|session| [event(session, None), event(session, Some(session)), event("a", Some(session))])
+        .map(|event| event.run().unwrap())
+        .collect();
+    assert_eq!(runs.len(), 3 * others.len());
+    for run in &runs {
+        RunId::new(run.as_str()).unwrap();
+    }
+    assert!(event(&long, Some(&long)).below(&longer).starts_with(&format!("{longer}/sss")));
+}
+
+/// Programs in JavaScript write them where they cut a text, and a text here cannot hold them.
+#[test]
+fn a_half_of_a_surrogate_pair_is_read_as_such_a_program_would_write_it() {
+    let texts = [
+        (r"a\ud800b", "a\u{fffd}b"),
+        (r"\udc00\ud83d", "\u{fffd}\u{fffd}"),
+        (r"\uD83D\ud83d\ude00\ude00", "\u{fffd}\u{1f600}\u{fffd}"),
+        (r"\\ud800\ud800\\", "\\ud800\u{fffd}\\"),
+        (r"\ud800\n\u0041", "\u{fffd}\nA"),
+        (r"\ud83d\ude00", "\u{1f600}"),
+        (r"\\ud800", "\\ud800"),
+    ];
+    for (harness, name, bytes) in payloads() {
+        let whole = String::from_utf8(bytes.clone()).unwrap();
+        for (text, _) in texts {
+            // In a field that nobody reads.
+            let with = whole.replacen('{', &format!("{{\"note\": \"{text}\", "), 1);
+            assert_eq!(
+                harness.read(with.as_bytes()).unwrap(),
+                harness.read(&bytes).unwrap(),
+                "{name} {text}"
+            );
+        }
+    }
+    for (text, read) in texts {
+        let arguments = format!(r#"{{"file_path": "a.py", "content": "{text}"}}"#);
+        // Older versions of Copilot send the text of an object.
+        let as_text = Value::from(&*arguments).to_string();
+        for (harness, payload) in [
+            (
+                Harness::Gemini,
+                format!(
+                    r#"{{"hook_event_name": "BeforeTool", "tool_name": "write_file", "tool_input": {arguments}}}"#
+                ),
+            ),
+            (Harness::Copilot, format!(r#"{{"toolName": "create", "toolArgs": {as_text}}}"#)),
+        ] {
+            let event = harness.read(payload.as_bytes()).unwrap();
+            let EventKind::Edits(edits) = event.kind else { panic!("{payload}") };
+            assert_eq!(edits[0].change, Change::Write(read.to_owned()), "{payload}");
+        }
+    }
+    for broken in [r#"{"a": "\ud80"}"#, r#"{"a": "\ud800\u12"}"#, r#"{"a": "\ud800"#, r#"{"\ud800"}"#] {
+        assert!(
+            Harness::Codex.read(broken.as_bytes()).unwrap_err().to_string().contains("no JSON"),
+            "{broken}"
+        );
+    }
+}
+
+#[test]
+fn a_file_uri_is_the_path_that_it_stands_for() {
+    for (told, path) in [
+        ("file:///repo/a%20b.py", "/repo/a b.py"),
+        ("FILE://localhost/repo/%C3%A9%25.py", "/repo/é%.py"),
+        ("file:///repo/50%.py", "/repo/50%.py"),
+        ("file:///repo/%+1%4", "/repo/%+1%4"),
+        // Of another machine, no path, no text, no file: as they are.
+        ("file://server/repo/a.py", "file://server/repo/a.py"),
+        ("file://a.py", "file://a.py"),
+        ("file:///%ff", "file:///%ff"),
+        ("file:///a%00", "file:///a%00"),
+        ("vscode-notebook:///a", "vscode-notebook:///a"),
+        ("/repo/a%20b.py", "/repo/a%20b.py"),
+    ] {
+        let payload = serde_json::json!({
+            "hook_event_name": "PreToolUse", "tool_name": "Write", "session_id": "s", "cwd": told,
+            "tool_input": {"file_path": told, "content": ""},
+        });
+        let event = Harness::ClaudeCode.read(payload.to_string().as_bytes()).unwrap();
+        assert_eq!(event.cwd.as_deref(), Some(path));
+        let EventKind::Edits(edits) = event.kind else { panic!("{told}") };
+        assert_eq!(edits[0].path, path);
+    }
 }

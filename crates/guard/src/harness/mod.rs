@@ -5,6 +5,7 @@
 //! tool that edits. What was read where is in `docs/hooks.md`.
 
 use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
 
 use self::fields::Fields;
 use crate::edit::Edit;
@@ -154,18 +155,25 @@ impl Harness {
     pub fn read(self, payload: &[u8]) -> Result<Event, PayloadError> {
         // Some shells put a byte order mark before what they pipe.
         let payload = payload.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(payload);
-        let value: Value = serde_json::from_slice(payload).map_err(PayloadError::NotJson)?;
+        let value = fields::parse(payload)?;
         let Value::Object(object) = &value else { return Err(PayloadError::NotAnObject) };
         let fields = Fields(object);
         let sender = self.sender(object);
-        match sender.harness {
+        let mut event = match sender.harness {
             Harness::ClaudeCode => claude_code::read(sender, fields),
             Harness::Codex => codex::read(sender, fields),
             Harness::Cursor => cursor::read(sender, fields),
             Harness::Gemini => gemini::read(sender, fields),
             Harness::Copilot => copilot::read(sender, fields),
             Harness::Opencode => opencode::read(sender, fields),
+        }?;
+        event.cwd = event.cwd.map(fields::without_scheme);
+        if let EventKind::Edits(edits) = &mut event.kind {
+            for edit in edits {
+                edit.path = fields::without_scheme(std::mem::take(&mut edit.path));
+            }
         }
+        Ok(event)
     }
 
     /// Who sent the payload, judged by the fields that only its harness sends.
@@ -216,20 +224,41 @@ impl Event {
     /// The id of the run that the event happens in, where no other is given: `<harness>:<session>`, and behind it `/`
     /// and the id of the subagent. `None` if the harness tells no session.
     ///
-    /// What could be taken for a part of that form, or for a control character, is escaped (`%2f`), so that two
-    /// sessions never have one run id.
+    /// What could be taken for a part of that form, or for a control character, is escaped (`%2f`), and an id that would
+    /// be too long then ends with its hash, so that two sessions never have one run id.
     pub fn run(&self) -> Option<String> {
         let session = self.session.as_deref().filter(|session| !session.is_empty())?;
-        Some(self.below(&format!("{}:{}", self.sender.harness.name(), escaped(session))))
+        let session = shortened(escaped(session), SESSION_CHARACTERS_MAX);
+        Some(self.below(&format!("{}:{session}", self.sender.harness.name())))
     }
 
     /// The run id of whoever acts here, where `run` is that of the session.
     pub fn below(&self, run: &str) -> String {
         match self.agent.as_deref().filter(|agent| !agent.is_empty()) {
-            Some(agent) => format!("{run}/{}", escaped(agent)),
+            Some(agent) => format!("{run}/{}", shortened(escaped(agent), AGENT_CHARACTERS_MAX)),
             None => run.to_owned(),
         }
     }
+}
+
+/// The most characters of a session's id, and of a subagent's, in a run id: with the name of a harness, a run id may have
+/// them all. None was seen that comes near.
+const SESSION_CHARACTERS_MAX: usize = 160;
+const AGENT_CHARACTERS_MAX: usize = 80;
+
+/// How many hexadecimal digits stand for the end of a longer one: 128 bits, so that nobody finds two alike.
+const HASH_DIGITS: usize = 32;
+
+/// An escaped id, or of a longer one its beginning, `~`, which no escaped id has, and the hash of all of it.
+fn shortened(id: String, characters_max: usize) -> String {
+    if id.len() <= characters_max {
+        return id;
+    }
+    let digest = Sha256::digest(id.as_bytes());
+    let digits = digest.iter().flat_map(|byte| [byte >> 4, byte & 0xf]).take(HASH_DIGITS);
+    let hash: String = digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect();
+    // What is escaped is ASCII.
+    format!("{}~{hash}", id.get(..characters_max - HASH_DIGITS - 1).unwrap_or_default())
 }
 
 fn escaped(id: &str) -> String {

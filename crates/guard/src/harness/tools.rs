@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::PayloadError;
-use super::fields::Fields;
+use super::fields::{self, Fields};
 use crate::edit::{Change, Edit, Replacement};
 use crate::patch;
 
@@ -52,7 +52,7 @@ pub(super) fn edits(
         }
         // Older versions of Copilot send the text of an object.
         Value::String(text) => {
-            parsed = serde_json::from_str::<Value>(text).map_err(PayloadError::NotJson)?;
+            parsed = fields::parse(text.as_bytes())?;
             parsed.as_object().ok_or(PayloadError::WrongType { field, wanted: "an object" })?
         }
         _ => return Err(PayloadError::WrongType { field, wanted: "an object" }),

@@ -6,8 +6,8 @@ use std::thread;
 use muse_coord::check::check;
 use muse_coord::decide::Candidate;
 use muse_coord::{
-    Address, Beat, Beaten, CheckRequest, Conflict, Coordinator, Engine, EngineError, Lease, Mode, Operation,
-    ReleaseRequest, Request, ReservationId, Reserved, RunId, TtlSeconds,
+    Address, Beat, Beaten, CheckRequest, Conflict, Coordinator, Engine, EngineError, FileEngine, Lease, Mode,
+    Operation, ReleaseRequest, Request, ReservationId, Reserved, RunId, SystemClock, TtlSeconds,
 };
 use muse_guard::harness::Answer;
 use muse_guard::{Change, Edit, Footprint};
@@ -27,14 +27,43 @@ const ROUNDS_MAX: usize = 3;
 /// Why what is new is given back.
 const TAKEN_BACK: &str = "the edit was denied, or could not be checked";
 
-/// Reserves what the edits touch, or denies them.
+/// Reserves what the edits touch, in each of the repositories, or denies them: all of it or nothing.
+///
+/// Whoever is in the way in one of them is, whatever cannot be told of another.
 pub(super) fn guard(
+    edits: &[Edit],
+    folder: &Path,
+    run: &RunId,
+    repositories: &[Result<Repository, String>],
+    context: &Context,
+) -> Result<Answer, String> {
+    let mut guards = Vec::new();
+    let mut answer = Ok(Answer::Pass);
+    for repository in repositories {
+        let guarded = repository.as_ref().map_err(String::clone);
+        match guarded.and_then(|repository| guard_in(edits, folder, run.clone(), repository, context)) {
+            Ok((Answer::Pass, guard)) => guards.extend(guard),
+            Ok((denied, _)) => {
+                answer = Ok(denied);
+                break;
+            }
+            Err(error) => answer = answer.and(Err(error)),
+        }
+    }
+    if answer != Ok(Answer::Pass) {
+        guards.iter_mut().for_each(Guard::take_back);
+    }
+    answer
+}
+
+/// Reserves what the edits touch in one repository, or denies them. What was reserved can be taken back.
+fn guard_in(
     edits: &[Edit],
     folder: &Path,
     run: RunId,
     repository: &Repository,
     context: &Context,
-) -> Result<Answer, String> {
+) -> Result<(Answer, Option<FileGuard>), String> {
     let mut files = Files::new(repository, folder);
     for edit in edits {
         files.follow(edit)?;
@@ -44,7 +73,7 @@ pub(super) fn guard(
         beside_each_other(|| files.footprint(), || look(&coordinator, &files.addresses()));
     let footprint = footprint?;
     if footprint.is_empty() {
-        return Ok(Answer::Pass);
+        return Ok((Answer::Pass, None));
     }
     let deletes = edits.iter().all(|edit| edit.change == Change::Delete);
     let mut guard = Guard {
@@ -56,10 +85,11 @@ pub(super) fn guard(
         new: Vec::new(),
     };
     let conflicts = guard.hold(&footprint, seen)?;
-    Ok(match conflicts {
+    let answer = match conflicts {
         Some(conflicts) => Answer::Deny(words::denial(&conflicts, &guard.run, footprint.whole())),
         None => Answer::Pass,
-    })
+    };
+    Ok((answer, Some(guard)))
 }
 
 /// Does the one while a thread of its own does the other. `None` where no thread can be had: then it is done when it is
@@ -92,6 +122,9 @@ struct Guard<E> {
     /// What was reserved for the edit, and was not held before it.
     new: Vec<ReservationId>,
 }
+
+/// One on the disk.
+type FileGuard = Guard<FileEngine<SystemClock>>;
 
 /// What a look at the store saw.
 type Seen = Result<Vec<Lease>, String>;

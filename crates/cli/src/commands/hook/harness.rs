@@ -223,15 +223,20 @@ fn work(called_as: Harness, context: &Context, teller: &Sender<Told>) -> Result<
         return Ok(Answer::Pass);
     }
     let folder = folder(&event, context)?;
-    let Some(repository) = repository(&event, &folder, context)? else { return Ok(Answer::Pass) };
+    let repositories = repositories(&event, &folder, context)?;
+    let Some(repository) = repositories.iter().flatten().next() else {
+        // None of them guards, or can be told.
+        return repositories.into_iter().next().map_or(Ok(Answer::Pass), |first| first.map(|_| Answer::Pass));
+    };
     teller.send(Told::Store(repository.store().to_owned())).unwrap_or_default();
     let session = session_run(&event, context)?;
-    let run = RunId::new(event.below(session.as_str())).map_err(|error| error.to_string())?;
+    // Where MUSE_RUN_ID leaves no room for a subagent below it, it is the session that edits.
+    let run = RunId::new(event.below(session.as_str())).unwrap_or_else(|_| session.clone());
     match &event.kind {
-        EventKind::Edits(edits) => edits::guard(edits, &folder, run, &repository, context),
-        EventKind::SessionStart => session::start(&run, &repository, context),
-        EventKind::SessionEnd => session::end(&session, &repository, context),
-        EventKind::AgentEnd if run != session => session::end(&run, &repository, context),
+        EventKind::Edits(edits) => edits::guard(edits, &folder, &run, &repositories, context),
+        EventKind::SessionStart => session::start(&run, repository, context),
+        EventKind::SessionEnd => session::end(&session, repository, context),
+        EventKind::AgentEnd if run != session => session::end(&run, repository, context),
         EventKind::AgentEnd | EventKind::Other => Ok(Answer::Pass),
     }
 }
@@ -258,27 +263,37 @@ fn folder(event: &Event, context: &Context) -> Result<PathBuf, String> {
     }
 }
 
-/// The repository that guards the session's folder or, where that holds none of the edited files, the files: an agent may
-/// have gone elsewhere, into a submodule for example, and edits by whole paths.
-fn repository(event: &Event, folder: &Path, context: &Context) -> Result<Option<Repository>, String> {
+/// The repositories that guard the files of an edit, each file by the one that it is in: an agent may have gone elsewhere,
+/// into a submodule for example, and edits by whole paths. For anything else, and where no file is in one, that of the
+/// session's folder. Of a file whose repository cannot be told: why.
+fn repositories(
+    event: &Event,
+    folder: &Path,
+    context: &Context,
+) -> Result<Vec<Result<Repository, String>>, String> {
     let find = |folder: &Path| match Repository::find(folder, context.root()) {
         Ok(repository) => Ok(Some(repository)),
         Err(FindError::NotARepository { .. }) => Ok(None),
         Err(error) => Err(CommandError::from(error).message),
     };
     let here = find(folder)?;
-    let EventKind::Edits(edits) = &event.kind else { return Ok(here) };
-    let files: Vec<PathBuf> = edits.iter().map(|edit| physical(&folder.join(&edit.path))).collect();
-    if here.as_ref().is_some_and(|here| files.iter().any(|file| is_in(here, file))) {
-        return Ok(here);
-    }
+    let EventKind::Edits(edits) = &event.kind else { return Ok(here.map(Ok).into_iter().collect()) };
+    let mut files: Vec<PathBuf> = edits.iter().map(|edit| physical(&folder.join(&edit.path))).collect();
+    let count = files.len();
+    files.retain(|file| !here.as_ref().is_some_and(|here| is_in(here, file)));
+    let is_here = files.len() < count;
+    let mut others: Vec<Result<Repository, String>> = Vec::new();
     for file in &files {
-        let there = nearest_folder(file).map_or(Ok(None), find)?;
-        if let Some(there) = there.filter(|there| is_in(there, file)) {
-            return Ok(Some(there));
+        if others.iter().flatten().any(|other| is_in(other, file)) {
+            continue;
+        }
+        match nearest_folder(file).map_or(Ok(None), find) {
+            Ok(there) => others.extend(there.filter(|there| is_in(there, file)).map(Ok)),
+            Err(error) => others.push(Err(error)),
         }
     }
-    Ok(here)
+    let here = here.filter(|_| is_here || others.is_empty());
+    Ok(here.map(Ok).into_iter().chain(others).collect())
 }
 
 /// The run of the session: the one that the environment names, else one made of the harness and the session.

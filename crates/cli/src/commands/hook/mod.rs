@@ -11,12 +11,13 @@ mod session;
 mod words;
 
 use muse_guard::Harness;
+use serde::Serialize;
 
 use self::git::GitHook;
 use crate::args::{HarnessArgs, Hook};
 use crate::context::Context;
 use crate::exit;
-use crate::output::{Screen, print_beside, usage_sentence};
+use crate::output::{Answer, Report, Screen, print, usage_sentence};
 
 /// Answers the hook, and returns the exit code that its caller reads.
 pub(crate) fn run(hook: &Hook, context: &Context) -> u8 {
@@ -33,15 +34,28 @@ pub(crate) fn run(hook: &Hook, context: &Context) -> u8 {
     harness::run(called_as, args, context)
 }
 
-/// Says on standard error that the hook was called wrongly, and lets through what it guards: the exit code of a usage
-/// error would stop every edit and every commit.
+/// Says that the hook was called wrongly, and lets through what it guards: the exit code of a usage error would stop every
+/// edit and every commit.
 pub(crate) fn misused(error: &clap::Error, context: &Context) -> u8 {
-    let mut screen = Screen::default();
-    screen.error(&format!(
-        "the guard was called wrongly, and does nothing: {}",
-        usage_sentence(&error.to_string())
-    ));
-    // Nobody is left to tell if this fails.
-    print_beside(&screen, context).unwrap_or_default();
-    exit::OK
+    let sentence = usage_sentence(&error.to_string());
+    let error = format!("the guard was called wrongly, and does nothing: {sentence}");
+    print(Ok(Answer::new(Misused { status: "usage", stopped: false, error })), context)
+}
+
+/// A call that could not be understood.
+#[derive(Debug, Serialize)]
+struct Misused {
+    status: &'static str,
+    stopped: bool,
+    error: String,
+}
+
+impl Report for Misused {
+    fn exit_code(&self) -> u8 {
+        exit::OK
+    }
+
+    fn text(&self, screen: &mut Screen) {
+        screen.error(&self.error);
+    }
 }

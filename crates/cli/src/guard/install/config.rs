@@ -141,7 +141,8 @@ impl Config {
     /// Looks what is ours in the file.
     pub(crate) fn look(&self, site: &Site) -> Found {
         Found::in_file(self.path, site.text(self.path), |text| {
-            let mine = if self.has_mark(text) { self.mine(text)? } else { Vec::new() };
+            // An empty file is as good as none.
+            let mine = if text.trim().is_empty() { Vec::new() } else { self.mine(text)? };
             let state = match &*mine {
                 [] => State::Absent,
                 mine if self.is_as_wanted(mine) => State::Installed,
@@ -152,7 +153,7 @@ impl Config {
         })
     }
 
-    /// Whether a text can have something of ours: a cheap look, which also tells of one that cannot be read.
+    /// Whether a text can have something of ours, also if it cannot be read.
     fn has_mark(&self, text: &str) -> bool {
         match self.ours {
             Ours::Hooks => text.contains(MARK),

@@ -1,7 +1,8 @@
 //! What belongs where for each harness. The facts are in `docs/guard.md`, with where they were read.
 
 use crate::guard::install::config::{Config, Ours, SERVER, command};
-use crate::guard::install::json::{Insertion, Json, Refusal};
+use crate::guard::install::json::{self, Insertion, Json, Refusal};
+use crate::guard::install::mark;
 use crate::guard::install::text::{OwnFile, Section};
 use crate::guard::install::{Found, Options, Plan, Site, State, Target};
 
@@ -12,8 +13,9 @@ const SKILL: &str = include_str!("../../../../../docs/skill/SKILL.md");
 /// What our section of `AGENTS.md` is.
 const AGENTS: &str = include_str!("../../../../../docs/skill/AGENTS.md");
 
-/// What stands in every file that is ours as a whole.
-const GENERATED: &str = "muse coord guard install";
+/// How the line begins in each that has its hash.
+const PLUGIN_MARK: &str = "// Written by `muse coord guard install --opencode`, as ";
+const SKILL_MARK: &str = "<!-- Written by `muse coord guard install --skill`, as ";
 
 /// Seconds that a harness gives a hook before an edit and at the start of a session. It needs milliseconds; what takes
 /// longer is a disk that hangs.
@@ -94,7 +96,14 @@ pub(super) fn look(target: Target, site: &Site) -> Found {
         places.fold(first, Found::and)
     };
     let found = as_installed(false);
-    let found = if found.strict == Some(true) { as_installed(true) } else { found };
+    let mut found = if found.strict == Some(true) { as_installed(true) } else { found };
+    if target == Target::ClaudeCode
+        && found.state != State::Absent
+        && let Some(path) = turned_off_in(site)
+    {
+        found.state = State::Broken;
+        found.notes.push(format!("{path}: `{HOOKS_OFF}` in it is true, so Claude Code runs no hooks"));
+    }
     match server(target).map(|server| server.look(site)) {
         Some(server) if server.state != State::Absent => {
             // Of some, both are in one file.
@@ -106,22 +115,40 @@ pub(super) fn look(target: Target, site: &Site) -> Found {
     }
 }
 
+/// What turns off the hooks of Claude Code.
+const HOOKS_OFF: &str = "disableAllHooks";
+
+/// The settings of Claude Code in this working tree that turn its hooks off, the more telling file first.
+fn turned_off_in(site: &Site) -> Option<&'static str> {
+    let says = |path: &'static str| {
+        let (_, text) = site.text(path).ok()?;
+        let text = text?;
+        let (_, text) = json::without_mark(&text);
+        json::object(text).ok()?.get_boolean(HOOKS_OFF).map(|said| (path, said.value))
+    };
+    let said = [".claude/settings.local.json", ".claude/settings.json"].into_iter().find_map(says);
+    said.filter(|(_, is_off)| *is_off).map(|(path, _)| path)
+}
+
 /// What guards a target.
 pub(super) fn guards(target: Target, strict: bool) -> Vec<Place> {
     match target {
         Target::Opencode => vec![Place::OwnFile(OwnFile {
             path: ".opencode/plugins/muse.ts",
             own_folders: 2,
-            text: PLUGIN.replace("const STRICT = false", &format!("const STRICT = {strict}")),
-            mark: GENERATED,
+            text: mark::signed(
+                &PLUGIN.replace("const STRICT = false", &format!("const STRICT = {strict}")),
+                PLUGIN_MARK,
+            ),
+            mark: PLUGIN_MARK,
             strict: Some("const STRICT = true"),
         })],
         // Claude Code reads the first alone; the others read the second.
         Target::Skill => [".claude/skills/muse-coord/SKILL.md", ".agents/skills/muse-coord/SKILL.md"]
             .into_iter()
             .map(|path| {
-                let text = SKILL.to_owned();
-                Place::OwnFile(OwnFile { path, own_folders: 3, text, mark: GENERATED, strict: None })
+                let text = mark::signed(SKILL, SKILL_MARK);
+                Place::OwnFile(OwnFile { path, own_folders: 3, text, mark: SKILL_MARK, strict: None })
             })
             .collect(),
         Target::AgentsMd => vec![Place::Section(Section {

@@ -18,6 +18,7 @@ mod config;
 mod git;
 mod harness;
 mod json;
+mod mark;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -245,6 +246,9 @@ impl Plan {
         self
     }
 }
+
+/// Why a file that somebody has changed is neither written over nor removed.
+const CHANGED: &str = "it was changed since muse wrote it, and muse does not take part in that";
 
 impl FileChange {
     /// The permissions of a file that is read.

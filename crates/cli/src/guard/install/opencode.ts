@@ -1,5 +1,5 @@
-// Written by `muse coord guard install --opencode`, and taken out by `muse coord guard uninstall --opencode`: what is
-// changed in it is lost.
+// Written by `muse coord guard install --opencode`, as HASH.
+// Taken out by `muse coord guard uninstall --opencode`, and brought up to date by `install`, unless it was changed.
 //
 // Before opencode edits a file, this asks `muse coord hook opencode`, which reserves what the edit touches for the
 // session, or names who is in the way: then the edit fails with that reason. Whatever else happens here (no `muse`, no

@@ -1,7 +1,8 @@
 //! Files that are ours as a whole, and sections of ours in a text.
 
 use crate::guard::install::json::{Left, Refusal};
-use crate::guard::install::{FileChange, Found, Paste, Plan, Site, State};
+use crate::guard::install::mark::{self, Kind};
+use crate::guard::install::{CHANGED, FileChange, Found, Paste, Plan, Site, State};
 
 /// A file that is ours as a whole.
 #[derive(Debug)]
@@ -10,37 +11,62 @@ pub(crate) struct OwnFile {
     pub(crate) path: &'static str,
     /// How many of the folders above it go with it if they are empty.
     pub(crate) own_folders: usize,
-    /// Its text.
+    /// Its text, with its hash.
     pub(crate) text: String,
-    /// What is in every version of it, and in nobody else's file.
+    /// How the line with its hash begins.
     pub(crate) mark: &'static str,
     /// What is in it if it is strict; `None` where that makes no difference.
     pub(crate) strict: Option<&'static str>,
 }
 
+/// What stands in every file that is ours as a whole, whatever version wrote it, and in nobody else's.
+const GENERATED: &str = "muse coord guard install";
+
 impl OwnFile {
     pub(crate) fn install(&self, site: &Site) -> Plan {
-        plan(site, self.path, self.own_folders, &self.text, |before| match before {
-            Some(text) if !text.contains(self.mark) => Err("another file has this name".to_owned()),
-            _ => Ok(Left::Text(self.text.clone())),
+        plan(site, self.path, self.own_folders, &self.text, |before| {
+            match before.map_or(Kind::Ours, |text| self.kind(text)) {
+                Kind::Foreign => Err("another file has this name".to_owned()),
+                Kind::Changed => Err(CHANGED.to_owned()),
+                Kind::Ours => Ok(Left::Text(self.text.clone())),
+            }
         })
     }
 
     pub(crate) fn uninstall(&self, site: &Site) -> Plan {
-        plan(site, self.path, self.own_folders, &self.text, |before| match before {
-            Some(text) if !text.contains(self.mark) => Ok(Left::Text(text.to_owned())),
-            _ => Ok(Left::Nothing),
+        plan(site, self.path, self.own_folders, "", |before| {
+            let Some(text) = before else { return Ok(Left::Nothing) };
+            match self.kind(text) {
+                Kind::Foreign => Ok(Left::Text(text.to_owned())),
+                Kind::Changed => Err(format!("{CHANGED}: take out of it what is muse's, or remove it")),
+                Kind::Ours => Ok(Left::Nothing),
+            }
         })
     }
 
     pub(crate) fn look(&self, site: &Site) -> Found {
-        Found::in_file(self.path, site.text(self.path), |text| {
-            if !text.contains(self.mark) {
-                return Ok((State::Absent, None));
-            }
-            let state = if text == self.text { State::Installed } else { State::Outdated };
+        let mut notes = Vec::new();
+        let found = Found::in_file(self.path, site.text(self.path), |text| {
+            let state = match self.kind(text) {
+                Kind::Foreign => return Ok((State::Absent, None)),
+                _ if text == self.text => State::Installed,
+                Kind::Ours => State::Outdated,
+                Kind::Changed => {
+                    notes.push(format!("{} was changed since muse wrote it", self.path));
+                    State::Outdated
+                }
+            };
             Ok((state, self.strict.map(|strict| text.contains(strict))))
-        })
+        });
+        Found { notes: [found.notes, notes].concat(), ..found }
+    }
+
+    /// What a text is to us. Git may have changed the ends of its lines.
+    fn kind(&self, text: &str) -> Kind {
+        match mark::kind(&text.replace("\r\n", "\n"), self.mark) {
+            Kind::Foreign if text.contains(GENERATED) => Kind::Changed,
+            kind => kind,
+        }
     }
 }
 

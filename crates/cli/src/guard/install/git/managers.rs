@@ -91,29 +91,27 @@ impl Manager {
 
     /// What belongs into its files: from the top of the working tree, with the lines.
     fn wants(self, top: &Path, options: Options) -> Vec<(String, String)> {
-        let [commit, push] = Hook::ALL.map(|hook| hook.command(options));
+        let [commit, push] = Hook::ALL.map(|hook| hook.line(options, ""));
         match self {
             Manager::Husky => Hook::ALL
-                .map(|hook| (format!("{HUSKY_FOLDER}/{}", hook.name()), super::line(hook, options, "")))
+                .map(|hook| (format!("{HUSKY_FOLDER}/{}", hook.name()), super::line(hook, options)))
                 .into(),
             Manager::Lefthook => {
                 let file = self.configuration(top).unwrap_or(LEFTHOOK_FILES[0]);
-                // A machine without muse is let through.
-                let run = |command: &str| format!("\"! command -v muse >/dev/null 2>&1 || {command}\"");
                 let text = format!(
                     "\
 pre-commit:
   commands:
     muse:
-      run: {}
+      run: |
+        {commit}
 pre-push:
   commands:
     muse:
-      run: {}
+      run: |
+        {push}
       use_stdin: true
-",
-                    run(&commit),
-                    run(&push)
+"
                 );
                 vec![(file.to_owned(), text)]
             }
@@ -126,7 +124,8 @@ repos:
     hooks:
       - id: muse-pre-commit
         name: muse (is somebody in the way of what is staged?)
-        entry: {commit}
+        entry: >-
+          sh -c '{}' muse
         language: system
         pass_filenames: false
         always_run: true
@@ -134,13 +133,17 @@ repos:
         stages: [pre-commit]
       - id: muse-pre-push
         name: muse (is somebody in the way of what is pushed?)
-        entry: {push}
+        entry: >-
+          sh -c '{}' muse
         language: system
         pass_filenames: false
         always_run: true
         verbose: true
         stages: [pre-push]
-"
+",
+                    // With the `args` that somebody gives them.
+                    Hook::PreCommit.line(options, " \"$@\""),
+                    Hook::PrePush.line(options, " \"$@\""),
                 );
                 vec![(PRE_COMMIT_FILE.to_owned(), text)]
             }

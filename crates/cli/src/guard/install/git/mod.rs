@@ -17,7 +17,7 @@ use muse_repo::{ChangesError, HooksFolder};
 use self::managers::Manager;
 use self::script::{ASIDE, Hook, Kind, kind, script};
 use crate::error::{CommandError, Kind as ErrorKind};
-use crate::guard::install::{FileChange, Found, Options, Paste, Plan, Site, State};
+use crate::guard::install::{CHANGED, FileChange, Found, Options, Paste, Plan, Site, State};
 
 /// Plans putting the hooks in.
 pub(super) fn plan_install(site: &Site, options: Options) -> Result<Plan, CommandError> {
@@ -45,7 +45,7 @@ pub(super) fn plan_install(site: &Site, options: Options) -> Result<Plan, Comman
         );
         let lines = Hook::ALL.map(|hook| {
             let path = site.shown(&hooks.path().join(hook.name()));
-            (path, reason.clone(), line(hook, options, " || exit"))
+            (path, reason.clone(), line(hook, options))
         });
         return Ok(left(lines.into()));
     }
@@ -81,7 +81,7 @@ fn install(
                 "it is not muse's, and one from before muse is there already, {}: join the two, or remove one",
                 site.shown(&place.aside)
             );
-            plan.paste(site.shown(&place.path), reason, line(hook, options, " || exit"));
+            plan.paste(site.shown(&place.path), reason, line(hook, options));
             return Ok(());
         }
         Some(Kind::Changed) => {
@@ -111,8 +111,6 @@ fn install(
     });
     Ok(())
 }
-
-const CHANGED: &str = "it was changed since muse wrote it, and muse does not take part in that";
 
 /// Plans taking the hooks out, also where Git looks no longer.
 pub(super) fn plan_uninstall(site: &Site) -> Result<Plan, CommandError> {
@@ -277,11 +275,9 @@ fn read(site: &Site, path: &Path) -> Result<Option<Vec<u8>>, CommandError> {
     if path.is_file() { site.read(path) } else { Ok(None) }
 }
 
-/// A line for a shell script of somebody else's. A machine without muse is let through.
-fn line(hook: Hook, options: Options, end: &str) -> String {
-    let arguments = if hook == Hook::PrePush { " \"$@\"" } else { "" };
-    let command = hook.command(options);
-    format!("if command -v muse >/dev/null 2>&1; then {command}{arguments}{end}; fi\n")
+/// A line for a shell script of somebody else's.
+fn line(hook: Hook, options: Options) -> String {
+    format!("{}\n", hook.line(options, if hook == Hook::PrePush { " \"$@\"" } else { "" }))
 }
 
 fn word(path: &Path) -> String {

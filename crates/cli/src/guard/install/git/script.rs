@@ -3,18 +3,15 @@
 //! A script bears the hash of its other lines, so that one which somebody has changed is told from one that another
 //! version of this program wrote: only the latter is rewritten or removed.
 
-use sha2::{Digest as _, Sha256};
-
 use crate::guard::install::Options;
+pub(super) use crate::guard::install::mark::Kind;
+use crate::guard::install::mark::{self, hash};
 
 /// What the name of the hook that was there before ends with.
 pub(super) const ASIDE: &str = ".before-muse";
 
 /// How the line begins that says what a script is; the hash follows, and a full stop.
 const MARK: &str = "# Written by `muse coord guard install --git`, as ";
-
-/// How many hexadecimal digits of the hash are written: enough to tell a change that nobody makes on purpose.
-const HASH_DIGITS: usize = 16;
 
 /// A hook of Git's that guards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,37 +37,54 @@ impl Hook {
         let (strict, require) = (flag(options.strict, " --strict"), flag(options.require, " --require"));
         format!("muse coord hook {}{strict}{require}", self.name())
     }
-}
 
-/// What a file is to us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Nothing of ours.
-    Foreign,
-    /// As a version of this program wrote it.
-    Ours,
-    /// Ours, and changed since.
-    Changed,
+    /// The same for a shell script of somebody else's, as one line without quotes: a machine without muse, and a muse that
+    /// fails, is told of and let through, unless it is strict. `arguments` go to `muse`.
+    pub(super) fn line(self, options: Options, arguments: &str) -> String {
+        let what = self.what();
+        let command = self.command(options);
+        let (failed, missing) = if options.strict {
+            (
+                "exit 1".to_owned(),
+                format!(
+                    "echo warning: muse is not on PATH, so this {what} is stopped: pass by with --no-verify >&2; exit 1"
+                ),
+            )
+        } else {
+            let not_checked =
+                |why: &str| format!("echo warning: muse {why}, so this {what} is not checked >&2");
+            (
+                format!("if [ $? -gt 1 ]; then {}; else exit 1; fi", not_checked("failed")),
+                not_checked("is not on PATH"),
+            )
+        };
+        format!(
+            "if command -v muse >/dev/null 2>&1; then {command}{arguments} || {failed}; else {missing}; fi"
+        )
+    }
+
+    /// What it stops.
+    const fn what(self) -> &'static str {
+        match self {
+            Hook::PreCommit => "commit",
+            Hook::PrePush => "push",
+        }
+    }
 }
 
 /// Tells what a file is to us by its bytes.
 pub(super) fn kind(bytes: &[u8]) -> Kind {
-    let Ok(text) = std::str::from_utf8(bytes) else { return Kind::Foreign };
-    let Some(mark) = text.split_inclusive('\n').find(|line| line.starts_with(MARK)) else {
-        return Kind::Foreign;
-    };
-    let hash = mark[MARK.len()..].split('.').next().unwrap_or_default();
-    if hash == self::hash(&text.replacen(mark, "", 1)) { Kind::Ours } else { Kind::Changed }
+    std::str::from_utf8(bytes).map_or(Kind::Foreign, |text| mark::kind(text, MARK))
 }
 
 /// The script of a hook.
 pub(super) fn script(hook: Hook, options: Options) -> String {
     let (name, command) = (hook.name(), hook.command(options));
-    let (what, reads, before, to_muse) = match hook {
-        Hook::PreCommit => ("commit", "", "", ""),
+    let what = hook.what();
+    let (reads, before, to_muse) = match hook {
+        Hook::PreCommit => ("", "", ""),
         // Git says what is pushed on standard input, which both read.
         Hook::PrePush => (
-            "push",
             "pushed=$(cat && echo .)\npushed=${pushed%.}\n",
             "printf %s \"$pushed\" 2>/dev/null | ",
             "printf %s \"$pushed\" | ",
@@ -101,12 +115,6 @@ exit $code
     );
     let hash = hash(&format!("{above}{below}"));
     format!("{above}{MARK}{hash}.\n{below}")
-}
-
-fn hash(text: &str) -> String {
-    let digest = Sha256::digest(text.as_bytes());
-    let digits = digest.iter().flat_map(|byte| [byte >> 4, byte & 0xf]).take(HASH_DIGITS);
-    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
 
 #[cfg(test)]
