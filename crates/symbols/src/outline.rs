@@ -226,6 +226,10 @@ pub fn outline(
     Ok(walk(source, language, &tree, detail))
 }
 
+/// How often parsing a text may ask for the time, besides once a byte: four times as often as random texts do at most,
+/// and thirty times as often as sources that people write.
+const LOOKS_MIN: usize = 100;
+
 /// The tree of `source`; `before` is that of an earlier text, edited to the places of this one. Gives up once it
 /// `is_late`, which it asks after every hundredth step.
 pub(crate) fn parse(
@@ -240,8 +244,14 @@ pub(crate) fn parse(
     }
     let mut parser = Parser::new();
     parser.set_language(&(language.grammar().language)()).map_err(|_| Unread::Grammar { language })?;
-    let mut is_in_time =
-        |_: &ParseState| if is_late() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    // Where it recovers from a fault, the parser can come back to the same place again and again (Kotlin's grammar has such
+    // texts): without a limit of time it would never end.
+    let mut looks_left = LOOKS_MIN.saturating_add(source.len());
+    let mut is_in_time = |_: &ParseState| {
+        looks_left = looks_left.saturating_sub(1);
+        let is_over = looks_left == 0 || is_late();
+        if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
     let options = ParseOptions::new().progress_callback(&mut is_in_time);
     let mut read = |at: usize, _: Point| source.get(at..).unwrap_or_default();
     parser.parse_with_options(&mut read, before, Some(options)).ok_or(Unread::TooSlow)
