@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tree_sitter::{Node, ParseOptions, ParseState, Parser, Point, Tree};
 
-use crate::grammar::{Attachment, Found, Grammar, Look, Referred, Surroundings};
+use crate::grammar::{self, Attachment, Found, Grammar, Look, Referred, Surroundings};
 use crate::hashes;
 use crate::language::Language;
 
@@ -199,6 +199,9 @@ pub enum Unread {
     /// Parsing took longer than the limit, or would not end.
     #[error("it could not be parsed in time")]
     TooSlow,
+    /// The code of its grammar, which nothing can catch, would end the process.
+    #[error("the parser would not survive it")]
+    Deadly,
     /// There is a NUL byte in it.
     #[error("it is no text")]
     Binary,
@@ -238,9 +241,8 @@ pub(crate) fn parse(
     before: Option<&Tree>,
     is_late: &mut dyn FnMut() -> bool,
 ) -> Result<Tree, Unread> {
-    #[cfg(feature = "kotlin")]
-    if language == Language::Kotlin && crate::grammar::kotlin::is_endless(source) {
-        return Err(Unread::TooSlow);
+    if let Some(unread) = grammar::refusal(source, language) {
+        return Err(unread);
     }
     let mut parser = Parser::new();
     parser.set_language(&(language.grammar().language)()).map_err(|_| Unread::Grammar { language })?;

@@ -151,6 +151,28 @@ fn what_cannot_be_read_is_told() {
 }
 
 #[test]
+fn a_text_that_would_end_the_process_is_not_read() {
+    // As a fault can have it: strings that do not end, and each line deeper than the one before.
+    let nested = |depth: usize, line: &str| -> String {
+        let lines: Vec<String> = (0..depth).map(|width| format!("{}{line}\n", " ".repeat(width))).collect();
+        lines.concat()
+    };
+    let read = |source: &str| {
+        outline(source.as_bytes(), Language::Python, Detail::Spans, &Limits::default()).map(drop)
+    };
+    assert_eq!(read(&format!("$ \"\n{}", nested(600, "$"))), Err(Unread::Deadly));
+    assert_eq!(read(&nested(384, "$ \"")), Err(Unread::Deadly));
+    assert_eq!(read(&nested(383, "$ \"")), Ok(()));
+    // Widths that there are only with what stands above them.
+    let continued: Vec<String> =
+        (0..200).map(|width| " ".repeat(width)).map(|its| format!("{its}\\\r\n{its}{its}x\n")).collect();
+    assert_eq!(read(&continued.concat()), Err(Unread::Deadly));
+    assert_eq!(read(&"x = 1 + \\\n  2 # \\\n".repeat(400)), Ok(()));
+    let functions = nested(300, "def f():") + &" ".repeat(300) + "pass\n";
+    assert!(python(&functions).is_clean());
+}
+
+#[test]
 fn a_text_that_nests_deeply_is_walked() {
     let source = format!("{}1{}\n", "(".repeat(20_000), ")".repeat(20_000));
     python(&source);
