@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tree_sitter::{Node, ParseOptions, ParseState, Parser, Point, Tree};
 
+use crate::deadline;
 use crate::grammar::{self, Attachment, Found, Grammar, Look, Referred, Surroundings};
 use crate::hashes;
 use crate::language::Language;
@@ -149,8 +150,9 @@ pub struct Limits {
     /// The longest text, in bytes.
     pub bytes_max: usize,
     /// The longest time for parsing, all of it where there are two texts; `None` for no limit. What is not parsing takes
-    /// no longer than that. Grammars have texts that they need very long for: Python's, 0.5 s for 5,000 lines of comments
-    /// that end a block, and four times as long for twice as many.
+    /// no longer than that, and where it all takes twice as long, it is given up on, whatever keeps it. Grammars have texts
+    /// that they need very long for: Python's, 0.5 s for 5,000 lines of comments that end a block, and four times as long
+    /// for twice as many.
     pub time_max: Option<Duration>,
 }
 
@@ -225,8 +227,13 @@ pub fn outline(
     limits: &Limits,
 ) -> Result<Outline, Unread> {
     limits.admit(source)?;
-    let tree = parse(source, language, None, &mut limits.lateness())?;
-    Ok(walk(source, language, &tree, detail))
+    let read = move |source: &[u8], limits: Limits| {
+        let tree = parse(source, language, None, &mut limits.lateness())?;
+        Ok(walk(source, language, &tree, detail))
+    };
+    let Some(time_max) = deadline::of(limits, source.len()) else { return read(source, *limits) };
+    let (source, limits) = (source.to_vec(), *limits);
+    deadline::within(time_max, move || read(&source, limits))
 }
 
 /// How often parsing a text may ask for the time, besides once a byte: four times as often as random texts do at most,

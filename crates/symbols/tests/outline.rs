@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what a helper of a test does not expect fails the test")]
 
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::Duration;
 
 use muse_symbols::{Detail, Language, Limits, Outline, SymbolHashes, Unread, outline};
@@ -148,6 +150,18 @@ fn what_cannot_be_read_is_told() {
     assert_eq!(read(b"abc", &limits), Unread::TooLarge { bytes: 3, bytes_max: 2 });
     let limits = Limits { time_max: Some(Duration::ZERO), ..Limits::default() };
     assert_eq!(read("x = [1, 2, 3]\n".repeat(10_000).as_bytes(), &limits), Unread::TooSlow);
+}
+
+#[test]
+fn what_a_limit_of_time_does_not_stop_is_given_up_on() {
+    // At the end of the text, the parser tells in one step what all of it could have been.
+    let source = format!("{}sealed", "a<".repeat(16_000));
+    let (done, told) = channel();
+    thread::spawn(move || {
+        let limits = Limits { time_max: Some(Duration::from_millis(500)), ..Limits::default() };
+        done.send(outline(source.as_bytes(), Language::Java, Detail::Spans, &limits))
+    });
+    assert_eq!(told.recv_timeout(Duration::from_secs(8)), Ok(Err(Unread::TooSlow)));
 }
 
 #[test]
