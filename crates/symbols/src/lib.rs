@@ -26,6 +26,7 @@
 //! What a macro is given (`thread_local! { ... }`) is not read: neither symbols nor calls in it are told.
 //! Names are read off the text: what a macro or a decorator makes at compile time or at run time is not seen.
 
+mod deadline;
 mod grammar;
 mod hashes;
 mod language;

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use tree_sitter::{Node, ParseOptions, ParseState, Parser, Point, Tree};
 
-use crate::grammar::{Attachment, Found, Grammar, Look, Referred, Surroundings};
+use crate::deadline;
+use crate::grammar::{self, Attachment, Found, Grammar, Look, Referred, Surroundings};
 use crate::hashes;
 use crate::language::Language;
 
@@ -149,8 +150,9 @@ pub struct Limits {
     /// The longest text, in bytes.
     pub bytes_max: usize,
     /// The longest time for parsing, on a processor, all of it where there are two texts; `None` for no limit. What is not
-    /// parsing takes no longer than that. Grammars have texts that they need very long for: Python's, 0.5 s for 5,000 lines of comments
-    /// that end a block, and four times as long for twice as many.
+    /// parsing takes no longer than that, and what is silent for twice as long is given up on, whatever keeps it. Grammars
+    /// have texts that they need very long for: Python's, 0.5 s for 5,000 lines of comments that end a block, and four times
+    /// as long for twice as many.
     pub time_max: Option<Duration>,
 }
 
@@ -215,6 +217,9 @@ pub enum Unread {
     /// Parsing took longer than the limit, or would not end.
     #[error("it could not be parsed in time")]
     TooSlow,
+    /// The code of its grammar, which nothing can catch, would end the process.
+    #[error("the parser would not survive it")]
+    Deadly,
     /// There is a NUL byte in it.
     #[error("it is no text")]
     Binary,
@@ -238,9 +243,20 @@ pub fn outline(
     limits: &Limits,
 ) -> Result<Outline, Unread> {
     limits.admit(source)?;
-    let tree = parse(source, language, None, &mut limits.lateness())?;
-    Ok(walk(source, language, &tree, detail))
+    let read = move |source: &[u8], is_late: &mut dyn FnMut() -> bool| {
+        let tree = parse(source, language, None, is_late)?;
+        Ok(walk(source, language, &tree, detail))
+    };
+    let Some(silence_max) = deadline::of(limits, source.len()) else {
+        return read(source, &mut limits.lateness());
+    };
+    let source = source.to_vec();
+    deadline::within(limits, silence_max, move |is_late| read(&source, is_late))
 }
+
+/// How often parsing a text may ask for the time, besides once a byte: four times as often as random texts do at most,
+/// and thirty times as often as sources that people write.
+const LOOKS_MIN: usize = 100;
 
 /// The tree of `source`; `before` is that of an earlier text, edited to the places of this one. Gives up once it
 /// `is_late`, which it asks after every hundredth step.
@@ -250,14 +266,19 @@ pub(crate) fn parse(
     before: Option<&Tree>,
     is_late: &mut dyn FnMut() -> bool,
 ) -> Result<Tree, Unread> {
-    #[cfg(feature = "kotlin")]
-    if language == Language::Kotlin && crate::grammar::kotlin::is_endless(source) {
-        return Err(Unread::TooSlow);
+    if let Some(unread) = grammar::refusal(source, language) {
+        return Err(unread);
     }
     let mut parser = Parser::new();
     parser.set_language(&(language.grammar().language)()).map_err(|_| Unread::Grammar { language })?;
-    let mut is_in_time =
-        |_: &ParseState| if is_late() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    // Where it recovers from a fault, the parser can come back to the same place again and again (Kotlin's grammar has such
+    // texts): without a limit of time it would never end.
+    let mut looks_left = LOOKS_MIN.saturating_add(source.len());
+    let mut is_in_time = |_: &ParseState| {
+        looks_left = looks_left.saturating_sub(1);
+        let is_over = looks_left == 0 || is_late();
+        if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
     let options = ParseOptions::new().progress_callback(&mut is_in_time);
     let mut read = |at: usize, _: Point| source.get(at..).unwrap_or_default();
     parser.parse_with_options(&mut read, before, Some(options)).ok_or(Unread::TooSlow)

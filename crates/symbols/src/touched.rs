@@ -17,6 +17,7 @@ use tree_sitter::Tree;
 
 use self::hunks::{Hunk, Lines};
 use self::side::{Side, is_blank, next_mark, previous_mark};
+use crate::deadline;
 use crate::language::Language;
 use crate::outline::{Detail, Limits, Outline, Symbol, Unread, parse, walk};
 
@@ -100,7 +101,16 @@ pub fn touched(
     let Some(language) = language else { return Touched::Whole(Why::NoLanguage) };
     // One order for both directions: neither a diff nor the recovery from faults is the same the other way round.
     let texts = if old <= new { [old, new] } else { [new, old] };
-    match parts(texts, language, limits, &mut limits.lateness()) {
+    let told = match deadline::of(limits, old.len() + new.len()) {
+        None => parts(texts, language, limits, &mut limits.lateness()),
+        Some(silence_max) => {
+            let (texts, its) = (texts.map(<[u8]>::to_vec), *limits);
+            deadline::within(limits, silence_max, move |is_late| {
+                parts(texts.each_ref().map(Vec::as_slice), language, &its, is_late)
+            })
+        }
+    };
+    match told {
         Ok(parts) => Touched::Parts(parts),
         Err(unread) => Touched::Whole(Why::Unread(unread)),
     }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what a helper of a test does not expect fails the test")]
 
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::Duration;
 
 use muse_symbols::{Detail, Language, Limits, Outline, SymbolHashes, Unread, outline};
@@ -148,6 +150,40 @@ fn what_cannot_be_read_is_told() {
     assert_eq!(read(b"abc", &limits), Unread::TooLarge { bytes: 3, bytes_max: 2 });
     let limits = Limits { time_max: Some(Duration::ZERO), ..Limits::default() };
     assert_eq!(read("x = [1, 2, 3]\n".repeat(10_000).as_bytes(), &limits), Unread::TooSlow);
+}
+
+#[test]
+fn what_a_limit_of_time_does_not_stop_is_given_up_on() {
+    // At the end of the text, the parser tells in one step what all of it could have been.
+    let source = format!("{}sealed", "a<".repeat(16_000));
+    let (done, told) = channel();
+    thread::spawn(move || {
+        let limits = Limits { time_max: Some(Duration::from_millis(500)), ..Limits::default() };
+        done.send(outline(source.as_bytes(), Language::Java, Detail::Spans, &limits))
+    });
+    assert_eq!(told.recv_timeout(Duration::from_secs(8)), Ok(Err(Unread::TooSlow)));
+}
+
+#[test]
+fn a_text_that_would_end_the_process_is_not_read() {
+    // As a fault can have it: strings that do not end, and each line deeper than the one before.
+    let nested = |depth: usize, line: &str| -> String {
+        let lines: Vec<String> = (0..depth).map(|width| format!("{}{line}\n", " ".repeat(width))).collect();
+        lines.concat()
+    };
+    let read = |source: &str| {
+        outline(source.as_bytes(), Language::Python, Detail::Spans, &Limits::default()).map(drop)
+    };
+    assert_eq!(read(&format!("$ \"\n{}", nested(600, "$"))), Err(Unread::Deadly));
+    assert_eq!(read(&nested(384, "$ \"")), Err(Unread::Deadly));
+    assert_eq!(read(&nested(383, "$ \"")), Ok(()));
+    // Widths that there are only with what stands above them.
+    let continued: Vec<String> =
+        (0..200).map(|width| " ".repeat(width)).map(|its| format!("{its}\\\r\n{its}{its}x\n")).collect();
+    assert_eq!(read(&continued.concat()), Err(Unread::Deadly));
+    assert_eq!(read(&"x = 1 + \\\n  2 # \\\n".repeat(400)), Ok(()));
+    let functions = nested(300, "def f():") + &" ".repeat(300) + "pass\n";
+    assert!(python(&functions).is_clean());
 }
 
 #[test]

@@ -15,8 +15,9 @@ use crate::outline::{Kind, ReferenceKind};
 pub(crate) const GRAMMAR: Grammar =
     Grammar { language: || tree_sitter_kotlin_ng::LANGUAGE.into(), look, reference, attachment };
 
-/// Whether the grammar may never be done with a text: it looks for white space behind an `@`, and does not see the end of
-/// the text. No limit of time stops it there.
+/// Whether the scanner may never be done with a text: behind the `@` of an annotation it looks for white space, inside of
+/// `(` for the end of the line, and does not see the end of the text. The end of a line is both, so one behind the last
+/// `@` ends either loop; its other loops go as far as what is at hand does, or stop at the end. No limit of time stops it.
 pub(crate) fn is_endless(source: &[u8]) -> bool {
     source.iter().rev().take_while(|byte| **byte != b'\n').any(|byte| *byte == b'@')
 }

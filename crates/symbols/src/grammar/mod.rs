@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use tree_sitter::Node;
 
-use crate::outline::{Kind, ReferenceKind};
+use crate::language::Language;
+use crate::outline::{Kind, ReferenceKind, Unread};
 
 #[cfg(feature = "bash")]
 pub(crate) mod bash;
@@ -38,6 +39,19 @@ pub(crate) struct Grammar {
     /// What a node is to the symbol that stands right below it, or right before it. What is no extra of the grammar tells
     /// it by its kind alone.
     pub(crate) attachment: fn(Node<'_>) -> Attachment,
+}
+
+/// Why a text cannot be given to the grammar: its scanner, code that neither a limit of time nor anything else stops, would
+/// not end or would end the process. Those of the other languages do neither, whatever the text.
+pub(crate) fn refusal(source: &[u8], language: Language) -> Option<Unread> {
+    match language {
+        #[cfg(feature = "kotlin")]
+        Language::Kotlin => kotlin::is_endless(source).then_some(Unread::TooSlow),
+        Language::Python => python::is_deadly(source).then_some(Unread::Deadly),
+        #[cfg(feature = "ruby")]
+        Language::Ruby => ruby::is_deadly(source).then_some(Unread::Deadly),
+        _ => None,
+    }
 }
 
 /// Where a node stands.

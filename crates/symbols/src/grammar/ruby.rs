@@ -14,6 +14,46 @@ use crate::outline::{Kind, ReferenceKind};
 pub(crate) const GRAMMAR: Grammar =
     Grammar { language: || tree_sitter_ruby::LANGUAGE.into(), look, reference, attachment };
 
+/// The scanner keeps the heredocs and the literals that it is in, and writes them into 1024 bytes: five for each literal, and
+/// for a heredoc four and its word, of which it writes the length as one byte. Whether there is room for a heredoc it
+/// asks two bytes too late.
+const STATE_BYTES: usize = 1024;
+const WORD_BYTES_MAX: usize = 255;
+
+/// Whether the scanner may write more than it has room for, or read another state than it has written: on either, the
+/// process ends.
+///
+/// There are no more literals in each other than interpolations between them and one; and no more heredocs than there are
+/// `<<` with a word behind. Where a text does not fit the grammar, a literal can be left open: that two hundred were, beside
+/// a heredoc, was never seen.
+pub(crate) fn is_deadly(source: &[u8]) -> bool {
+    let (mut interpolations, mut heredocs) = (0, 0);
+    for (at, pair) in source.windows(2).enumerate() {
+        match pair {
+            b"#{" => interpolations += 1,
+            b"<<" => match heredoc_word(&source[at + 2..]) {
+                0 => {}
+                word if word > WORD_BYTES_MAX => return true,
+                word => heredocs += 4 + word,
+            },
+            _ => {}
+        }
+    }
+    heredocs > 0 && 2 + 5 * (interpolations + 1) + heredocs > STATE_BYTES
+}
+
+/// How long the word of a heredoc is, or longer than the longest; 0 where there is none.
+fn heredoc_word(after: &[u8]) -> usize {
+    let after = after.strip_prefix(b"-").or_else(|| after.strip_prefix(b"~")).unwrap_or(after);
+    let is_in_word = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'_' || !byte.is_ascii();
+    match after.split_first() {
+        Some((quote @ (b'\'' | b'"' | b'`'), quoted)) => {
+            quoted.iter().take(WORD_BYTES_MAX + 1).take_while(|byte| *byte != quote).count()
+        }
+        _ => after.iter().take(WORD_BYTES_MAX + 1).take_while(is_in_word).count(),
+    }
+}
+
 fn look<'t>(node: Node<'t>, around: &Surroundings<'_>) -> Look<'t> {
     let source = around.source;
     match node.kind() {

@@ -1,6 +1,12 @@
 //! Kotlin.
 
-use muse_symbols::{Detail, Language, Limits, ReferenceKind, Unread, outline};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use muse_symbols::{
+    Detail, Language, Limits, Outline, ReferenceKind, Touched, Unread, Why, outline, touched,
+};
 
 fn symbols(source: &str) -> String {
     super::symbols(Language::Kotlin, source)
@@ -92,11 +98,30 @@ fn hashes_tell_signature_and_body_apart() {
     );
 }
 
+/// What reading `source` comes to without a limit of time; fails where that does not end.
+fn read(source: &str) -> Result<Outline, Unread> {
+    let (done, told) = channel();
+    let source = source.to_owned();
+    thread::spawn(move || {
+        done.send(outline(source.as_bytes(), Language::Kotlin, Detail::Spans, &Limits::default()))
+    });
+    told.recv_timeout(Duration::from_secs(20)).unwrap()
+}
+
 #[test]
-fn a_text_that_the_grammar_is_never_done_with_is_not_read() {
+fn a_text_that_the_scanner_is_never_done_with_is_not_read() {
     for source in ["class A {\n val a = 1\n @Deprec", "val a = 1\n@A(\"b", "val a = 1\r@A"] {
-        let read = outline(source.as_bytes(), Language::Kotlin, Detail::Spans, &Limits::default());
-        assert_eq!(read, Err(Unread::TooSlow), "{source}");
+        assert_eq!(read(source), Err(Unread::TooSlow), "{source}");
     }
     assert_eq!(symbols("@A val a = 1\n@B\nval b = 2"), "Property a, Property b");
+}
+
+#[test]
+fn a_text_in_which_the_parser_goes_in_circles_is_not_read() {
+    // At the `^`: it takes a name to be missing, finds the end of a statement of no length, and goes back.
+    let source = format!("{{(y())\ng\n^ \n \n t\"{}", "\nx".repeat(100));
+    assert_eq!(read(&source), Err(Unread::TooSlow));
+    let limits = Limits { time_max: Some(Duration::from_millis(1)), ..Limits::default() };
+    let told = touched(Some(source.as_bytes()), Some(b"x"), Some(Language::Kotlin), &limits);
+    assert_eq!(told, Touched::Whole(Why::Unread(Unread::TooSlow)));
 }

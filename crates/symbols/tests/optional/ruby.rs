@@ -1,6 +1,6 @@
 //! Ruby.
 
-use muse_symbols::{Language, ReferenceKind};
+use muse_symbols::{Detail, Language, Limits, ReferenceKind, Unread, outline};
 
 #[track_caller]
 fn check(rows: &[(&str, &str)]) {
@@ -88,4 +88,24 @@ fn calls_and_uses_are_told() {
     let uses = |source| super::references(Language::Ruby, ReferenceKind::Use, source);
     assert_eq!(uses("class A < B::C\n include D\n E = F\n def g(h = I) = J::K::L\nend"), "B|C D F I J::K|L");
     assert_eq!(uses("begin\n f(A)\nrescue B, C => e\n D.g\nend"), "A B C");
+}
+
+#[test]
+fn a_text_that_would_end_the_process_is_not_read() {
+    let read = |source: &str| outline(source.as_bytes(), Language::Ruby, Detail::Spans, &Limits::default());
+    let heredoc = |open: &str, word: &str| format!("A = <<{open}\nb\n{word}\n");
+    let long = |bytes: usize| "W".repeat(bytes);
+    assert!(read(&heredoc(&long(255), &long(255))).unwrap().is_clean());
+    for open in
+        [long(256), format!("~{}", long(256)), format!("-'{}'", long(256)), format!("\"{}", long(256))]
+    {
+        assert_eq!(read(&heredoc(&open, &long(256))), Err(Unread::Deadly), "{open}");
+    }
+    // 203 literals, and a heredoc of four letters: one byte too many. The text would be none that parses.
+    let nested = format!("{} <<HTML +\n", "\"#{".repeat(203));
+    assert_eq!(read(&nested), Err(Unread::Deadly));
+    let many: String =
+        (0..50).map(|at| heredoc("~HTML", "HTML").replace('b', &format!("#{{{at}}} <<"))).collect();
+    assert!(read(&many).unwrap().is_clean());
+    assert!(read(&format!("a = \"#{{1}}\"\nb << c << {}\n", long(300)).repeat(300)).unwrap().is_clean());
 }
