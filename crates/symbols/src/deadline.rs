@@ -4,6 +4,7 @@
 //! several ways at each depth, its last one takes the square of the depth. For `a<a<a<...` that is a second for four
 //! kilobytes in C#, and ten thousand times as long for a hundred times as many.
 
+use std::hint::black_box;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,19 +30,21 @@ pub(crate) fn of(limits: &Limits, bytes: usize) -> Option<Duration> {
     limits.time_max.filter(|_| is_watched).map(|time_max| time_max.saturating_mul(2))
 }
 
-/// What `work` comes to, unless it does not ask whether it is late for `silence_max`. It goes on then, on a thread that
+/// What `work` on so many `bytes` comes to, unless it does not ask whether it is late for `silence_max`. It goes on then, on a thread that
 /// nobody waits for: it ends when the parser is done with its step, or with the process.
 ///
 /// Work that does ask is waited for: on a busy machine it may be off its processor for long, and that is not its time.
 pub(crate) fn within<T: Send + 'static>(
     limits: &Limits,
     silence_max: Duration,
+    bytes: usize,
     work: impl FnOnce(&mut dyn FnMut() -> bool) -> Result<T, Unread> + Send + 'static,
 ) -> Result<T, Unread> {
     let (done, result) = sync_channel(1);
     let (asked, limits) = (Arc::new(AtomicUsize::new(0)), *limits);
     let asking = Arc::clone(&asked);
     let work = move || {
+        enlarge_heap(bytes);
         let mut is_late = limits.lateness();
         let told = work(&mut || {
             asking.fetch_add(1, Ordering::Relaxed);
@@ -75,6 +78,24 @@ pub(crate) fn within<T: Send + 'static>(
     }
 }
 
+/// How much memory a byte of a text comes to in its tree, and more.
+const HEAP_BYTES_PER_BYTE: usize = 96;
+
+/// The largest heap that is made at once. More than a third of it allocators ask the system for anyway.
+const HEAP_BYTES_MAX: usize = 16 << 20;
+
+/// Has the allocator get the memory for a text of so many bytes at once. That of the C library otherwise asks the system for
+/// each further page of a thread's heap by itself: three hundred times for a text of a thousand lines.
+///
+/// It goes by what is given back: a block that is so large is the system's own at first, and once it has come back, the
+/// next one comes from the heap, which keeps it. Nothing of it is touched, so it costs two calls and no memory.
+fn enlarge_heap(bytes: usize) {
+    let size = bytes.saturating_mul(HEAP_BYTES_PER_BYTE).min(HEAP_BYTES_MAX);
+    for size in [size + size / 2, size] {
+        drop(black_box(Vec::<u8>::with_capacity(size)));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::channel;
@@ -84,11 +105,15 @@ mod tests {
     #[test]
     fn what_is_done_in_time_is_told_and_what_is_not_is_given_up_on() {
         let long = Duration::from_mins(1);
-        assert_eq!(within(&Limits::default(), long, |_| Ok(1)), Ok(1));
-        assert_eq!(within(&Limits::default(), long, |_| Err::<(), _>(Unread::Binary)), Err(Unread::Binary));
+        assert_eq!(within(&Limits::default(), long, 0, |_| Ok(1)), Ok(1));
+        assert_eq!(
+            within(&Limits::default(), long, 0, |_| Err::<(), _>(Unread::Binary)),
+            Err(Unread::Binary)
+        );
         let (release, wait) = channel::<()>();
         let silence_max = Duration::from_millis(1);
-        let told = within(&Limits::default(), silence_max, move |_| wait.recv().map_err(|_| Unread::Binary));
+        let told =
+            within(&Limits::default(), silence_max, 0, move |_| wait.recv().map_err(|_| Unread::Binary));
         assert_eq!(told, Err(Unread::TooSlow));
         drop(release);
     }
@@ -98,7 +123,7 @@ mod tests {
     fn what_asks_for_the_time_is_waited_for() {
         let silence_max = Duration::from_millis(20);
         let (_sender, receiver) = channel::<()>();
-        let told = within(&Limits::default(), silence_max, move |is_late| {
+        let told = within(&Limits::default(), silence_max, 0, move |is_late| {
             for _ in 0..20 {
                 assert!(!is_late());
                 // Nobody sends anything.
@@ -113,7 +138,7 @@ mod tests {
     #[should_panic(expected = "as it was")]
     fn a_panic_is_the_callers() {
         let long = Duration::from_mins(1);
-        let told = within(&Limits::default(), long, |_| -> Result<(), Unread> { panic!("as it was") });
+        let told = within(&Limits::default(), long, 0, |_| -> Result<(), Unread> { panic!("as it was") });
         assert_eq!(told, Ok(()));
     }
 

@@ -251,7 +251,7 @@ pub fn outline(
         return read(source, &mut limits.lateness());
     };
     let source = source.to_vec();
-    deadline::within(limits, silence_max, move |is_late| read(&source, is_late))
+    deadline::within(limits, silence_max, source.len(), move |is_late| read(&source, is_late))
 }
 
 /// How often parsing a text may ask for the time, besides once a byte: four times as often as random texts do at most,

@@ -105,7 +105,7 @@ pub fn touched(
         None => parts(texts, language, limits, &mut limits.lateness()),
         Some(silence_max) => {
             let (texts, its) = (texts.map(<[u8]>::to_vec), *limits);
-            deadline::within(limits, silence_max, move |is_late| {
+            deadline::within(limits, silence_max, old.len(), move |is_late| {
                 parts(texts.each_ref().map(Vec::as_slice), language, &its, is_late)
             })
         }
