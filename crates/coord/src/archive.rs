@@ -120,7 +120,7 @@ impl Archived {
     /// The line of a reservation that is over at `now`; `None` for one that is held.
     pub fn of(lease: Lease, before: Option<Bounds>, batch_position: u32, now: Timestamp) -> Option<Archived> {
         let (state, ended_at) = lease.ending(now)?;
-        let Lease { reservation, heartbeat, release, supersession } = lease;
+        let Lease { reservation, heartbeat, release, supersession, lapses_at: _ } = lease;
         Some(Archived {
             schema_version: SCHEMA_VERSION,
             archived_at: now,
@@ -154,8 +154,8 @@ impl Archived {
         Lease {
             release: Mark::of(self.release, self.state == Ending::Released),
             supersession: Mark::of(self.superseded, self.state == Ending::Superseded),
-            reservation: self.reservation,
             heartbeat: self.heartbeat,
+            ..Lease::fresh(self.reservation)
         }
     }
 

@@ -42,6 +42,9 @@ pub struct Lease {
     pub release: Mark<Release>,
     /// Who was granted a conflicting reservation after this one lapsed.
     pub supersession: Mark<Supersession>,
+    /// When it lapses, or has, on the clock of whoever reads this, where another one keeps the time: that of a server.
+    /// `None` where the records tell.
+    pub lapses_at: Option<Timestamp>,
 }
 
 /// Where a reservation stands.
@@ -72,11 +75,23 @@ impl State {
 impl Lease {
     /// A reservation that nothing has happened to.
     pub const fn fresh(reservation: Reservation) -> Lease {
-        Lease { reservation, heartbeat: None, release: Mark::Absent, supersession: Mark::Absent }
+        Lease {
+            reservation,
+            heartbeat: None,
+            release: Mark::Absent,
+            supersession: Mark::Absent,
+            lapses_at: None,
+        }
     }
 
-    /// `max(reservation.expires_at, heartbeat.extended_expires_at)`: the rule of the source document.
+    /// `max(reservation.expires_at, heartbeat.extended_expires_at)`: the rule of the source document. Where a server keeps
+    /// the time, when it says that both are over.
     pub fn effective_expiry(&self) -> Timestamp {
+        self.lapses_at.unwrap_or_else(|| self.recorded_expiry())
+    }
+
+    /// The effective expiry as its records tell it, by the clocks of those who wrote them.
+    pub(crate) fn recorded_expiry(&self) -> Timestamp {
         let granted = self.reservation.expires_at;
         self.heartbeat.as_ref().map_or(granted, |heartbeat| granted.max(heartbeat.extended_expires_at))
     }

@@ -141,7 +141,7 @@ pub(crate) fn run(args: &ShowArgs, context: &Context) -> Result<Answer<ShowRepor
         reservation.state = ARCHIVED;
         reservation.expires_in_seconds = 0;
     }
-    let Lease { reservation: record, heartbeat, release, supersession } = lease;
+    let Lease { reservation: record, heartbeat, release, supersession, lapses_at: _ } = lease;
     let mut warnings = Vec::new();
     let report = ShowReport {
         status: "ok",

@@ -22,6 +22,7 @@ use crate::record::{Heartbeat, RecordError, Reservation, Supersession, TtlSecond
 pub mod changes;
 #[cfg(test)]
 mod conformance;
+pub mod etcd;
 pub mod file;
 pub mod memory;
 
@@ -443,12 +444,63 @@ pub enum EngineError {
         /// Which file system.
         kind: String,
     },
+    /// The distributed store could not be asked, said no, or gave no answer.
+    #[error("{}", told_of_remote(*failure, operation, endpoints, why))]
+    Remote {
+        /// Which of these.
+        failure: RemoteFailure,
+        /// What was tried.
+        operation: &'static str,
+        /// Every endpoint.
+        endpoints: String,
+        /// What the last one that was asked said, or what kept it from being asked.
+        why: String,
+        /// The code of gRPC that it said no with.
+        grpc_code: Option<i64>,
+    },
+    /// So many lapsed reservations are in the way that they cannot be superseded in one transaction.
+    #[error("{found} lapsed reservations are in the way, and one transaction supersedes {max} at most")]
+    TooManyLapsed {
+        /// How many there are.
+        found: usize,
+        /// How many there may be.
+        max: usize,
+    },
+    /// The store was moved: nothing is granted here any more.
+    #[error("the store was moved to {to}")]
+    Moved {
+        /// Where it is now.
+        to: String,
+    },
     /// The tokens are used up: the token file was tampered with, for they last for ages.
     #[error("{} holds the last possible token", path.display())]
     TokensExhausted {
         /// The token file.
         path: PathBuf,
     },
+}
+
+/// How a distributed store failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemoteFailure {
+    /// Nobody answered, and nothing was changed.
+    Unreachable,
+    /// It said no.
+    Refused,
+    /// A change was asked for, and no answer came: it may have been carried out, or not.
+    Unknown,
+}
+
+fn told_of_remote(failure: RemoteFailure, operation: &str, endpoints: &str, why: &str) -> String {
+    match failure {
+        RemoteFailure::Unreachable => {
+            format!("could not {operation}: etcd cannot be reached ({endpoints}): {why}")
+        }
+        RemoteFailure::Refused => format!("could not {operation}: etcd said no: {why}"),
+        RemoteFailure::Unknown => {
+            format!("it is not known whether etcd could {operation}: no answer came ({endpoints}): {why}")
+        }
+    }
 }
 
 impl EngineError {

@@ -600,10 +600,10 @@ fn mark<T: Companion>(folder: &Folder, id: ReservationId) -> Result<Mark<T>, Eng
 fn find(store: &Store, id: ReservationId) -> Result<Option<Lease>, EngineError> {
     let Some(reservation) = store.reservation(id)? else { return Ok(None) };
     let lease = Lease {
-        reservation,
         heartbeat: heartbeat(store, id)?,
         supersession: mark(&store.superseded, id)?,
         release: mark(&store.releases, id)?,
+        ..Lease::fresh(reservation)
     };
     // Archiving removes the record first and the tombstone last: a tombstone that was missed because it had
     // just gone would make a released reservation look held.

@@ -448,6 +448,10 @@ fn unreadable(error: &EngineError) -> Wrong {
         | EngineError::Busy { path, .. }
         | EngineError::UnsupportedFileSystem { path, .. }
         | EngineError::TokensExhausted { path } => shown(path),
+        // Not of a folder.
+        EngineError::Remote { .. } | EngineError::TooManyLapsed { .. } | EngineError::Moved { .. } => {
+            String::new()
+        }
     };
     let (kind, detail) = (FindingKind::Unreadable, reason(error, None).1);
     Wrong { path, kind, detail, remedy: remedy_for(kind, Remedy::Nothing) }

@@ -1,0 +1,91 @@
+//! Leases: who keeps the time. It is etcd's leader; no clock of a client decides when anything lapses.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::client::{Call, Client};
+use super::wire::{Int, LeaseAnswer, LeaseGrant, LeaseName, Streamed};
+use crate::engine::EngineError;
+
+/// Gives leases and keeps them alive. A test can let time pass.
+pub(super) trait Lessor: std::fmt::Debug + Send + Sync {
+    /// Ends what has lapsed, where nobody else does: in tests.
+    #[cfg(test)]
+    fn pass_time(&self) {}
+
+    /// A lease of this id for so many seconds; returns for how many it is. One that is there already is kept alive.
+    fn grant(&self, id: Int, seconds: u32) -> Result<u32, EngineError>;
+
+    /// Gives a lease its whole time again; `false` if there is none.
+    fn keep_alive(&self, id: Int) -> Result<bool, EngineError>;
+
+    /// How long a lease lasts still, at least; `None` if there is none.
+    fn left(&self, id: Int) -> Result<Option<Duration>, EngineError>;
+
+    /// Ends a lease, which nothing depends on any more. One that cannot be ended lapses by itself.
+    fn end(&self, id: Int);
+}
+
+/// etcd itself.
+#[derive(Clone, Debug)]
+pub(super) struct Etcd(pub(super) Arc<Client>);
+
+/// The code of gRPC by which etcd says that a lease is there already.
+const FAILED_PRECONDITION: i64 = 9;
+
+/// That by which it says that a lease is not there.
+const NOT_FOUND: i64 = 5;
+
+/// Whether etcd said no because a lease is not there.
+pub(super) fn is_no_lease(error: &EngineError) -> bool {
+    said(error, NOT_FOUND)
+}
+
+/// Whether etcd said no with this code.
+fn said(error: &EngineError, code: i64) -> bool {
+    matches!(error, EngineError::Remote { grpc_code: Some(told), .. } if *told == code)
+}
+
+impl Lessor for Etcd {
+    fn grant(&self, id: Int, seconds: u32) -> Result<u32, EngineError> {
+        let question = LeaseGrant { id, ttl: Int(seconds.into()) };
+        let granted: Result<LeaseAnswer, EngineError> =
+            self.0.call("/v3/lease/grant", Call::Read("grant a lease"), &question);
+        match granted {
+            Ok(answer) => Ok(u32::try_from(answer.ttl.0).unwrap_or(seconds)),
+            // An earlier attempt, or an earlier heartbeat for as long.
+            Err(error) if said(&error, FAILED_PRECONDITION) => {
+                let answer: Streamed<LeaseAnswer> = self.0.call(
+                    "/v3/lease/keepalive",
+                    Call::Read("keep a lease alive"),
+                    &LeaseName { id },
+                )?;
+                match u32::try_from(answer.result.ttl.0) {
+                    Ok(kept) if kept > 0 => Ok(kept),
+                    // It lapsed in between.
+                    _ => self.grant(id, seconds),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn keep_alive(&self, id: Int) -> Result<bool, EngineError> {
+        let answer: Streamed<LeaseAnswer> =
+            self.0.call("/v3/lease/keepalive", Call::Read("keep a lease alive"), &LeaseName { id })?;
+        Ok(answer.result.ttl.0 > 0)
+    }
+
+    fn left(&self, id: Int) -> Result<Option<Duration>, EngineError> {
+        let answer: LeaseAnswer =
+            self.0.call("/v3/lease/timetolive", Call::Read("ask for a lease"), &LeaseName { id })?;
+        // -1 for one that is not there.
+        Ok(u64::try_from(answer.ttl.0).ok().map(Duration::from_secs))
+    }
+
+    fn end(&self, id: Int) {
+        let ended: Result<serde::de::IgnoredAny, EngineError> =
+            self.0.call("/v3/lease/revoke", Call::Read("end a lease"), &LeaseName { id });
+        drop(ended);
+    }
+}

@@ -1,0 +1,837 @@
+//! The distributed engine: the same reservations on etcd, for clients on many machines.
+//!
+//! etcd's leader keeps the time: a reservation is active while one of two keys is there that are bound to leases
+//! ([`keys::Life`]), and no client's clock decides. Every change is one transaction. A grant reads what stands, asks
+//! [`decide`](crate::decide::decide), and commits on the conditions that no other grant has happened since (all of them
+//! change the key `token`), that what it supersedes is still lapsed, and that what it relies on is still there. If one of
+//! them fails it reads again. Heartbeats change no such key, so they disturb nobody.
+//!
+//! **Asking twice.** An answer that got lost says nothing of its request. A grant that is asked again finds its own
+//! reservation, whose id no other request can have; a heartbeat and a release say the same twice.
+//!
+//! **Times** that are told are the reader's clock plus what etcd says is left, in whole seconds. Times in records are of
+//! whoever wrote them.
+
+mod client;
+mod keys;
+mod lessor;
+mod reading;
+#[cfg(test)]
+mod testing;
+mod watching;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use self::client::{Endpoints, EndpointsError};
+
+use self::client::{Call, Client, DEADLINE};
+use self::keys::{Folder, Keys, Life};
+use self::lessor::{Etcd, Lessor};
+use self::reading::{Lives, Snapshot};
+use self::wire::{Compare, Range, RangeAnswer, Step, Transaction, TransactionAnswer};
+use crate::address::Address;
+use crate::archive::{Archived, Collected, Retention};
+#[cfg(test)]
+use crate::clock::ManualClock;
+use crate::clock::{Clock, Stopwatch, Timestamp};
+use crate::decide::{Blocker, Candidate, Conflict, Decision, Request, decide};
+use crate::engine::changes::{Changes, Interest};
+use crate::engine::{
+    Beat, Beaten, Engine, EngineError, Grant, Lines, Listing, ReleaseRequest, Released, Reserved, Turn,
+};
+use crate::id::{ReservationId, RunId, TicketNumber, Token};
+use crate::lease::{Lease, Mark, State};
+use crate::progress::Progress;
+use crate::queue::{LEASE_SECONDS, Queue, Ticket, deadlock, position};
+use crate::record::{Heartbeat, RecordError, Release, Reservation, to_file_bytes};
+
+/// How many lapsed reservations one grant supersedes: etcd takes 128 conditions and 128 steps a transaction, each of
+/// these needs three of the first and two of the second, and the grant itself and a take-over need some.
+const SUPERSEDED_MAX: usize = 38;
+
+/// How many reservations one transaction moves into the archive: each takes seven steps.
+const ARCHIVED_AT_ONCE: usize = 16;
+
+/// The engine on etcd.
+#[derive(Debug)]
+pub struct EtcdEngine<C> {
+    client: Arc<Client>,
+    keys: Keys,
+    clock: C,
+    lessor: Box<dyn Lessor>,
+}
+
+/// What etcd tells of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Its endpoint.
+    pub endpoint: String,
+    /// Its release, as in `3.5.28`.
+    pub version: String,
+    /// The cluster that it is a member of.
+    pub cluster_id: u64,
+    /// Whether the cluster has a leader that it knows.
+    pub has_leader: bool,
+    /// How large its database is, in bytes.
+    pub database_bytes: u64,
+    /// What it complains of: alarms.
+    pub errors: Vec<String>,
+    /// How long the answer took.
+    pub latency: Duration,
+}
+
+impl<C: Clock> EtcdEngine<C> {
+    /// The engine of one repository. Nothing is asked yet.
+    ///
+    /// # Errors
+    ///
+    /// [`EndpointsError`] when the endpoints or their certificates cannot be used.
+    pub fn new(endpoints: &Endpoints, repository: &str, clock: C) -> Result<EtcdEngine<C>, EndpointsError> {
+        let client = Arc::new(Client::new(endpoints)?);
+        let lessor = Box::new(Etcd(Arc::clone(&client)));
+        Ok(EtcdEngine { client, keys: Keys::of(repository), clock, lessor })
+    }
+
+    /// One whose leases lapse by a manual clock.
+    #[cfg(test)]
+    pub(crate) fn by_manual_clock(
+        url: &str,
+        repository: &str,
+        clock: C,
+        manual: Arc<ManualClock>,
+    ) -> EtcdEngine<C> {
+        let endpoints = Endpoints { urls: vec![url.to_owned()], ..Endpoints::default() };
+        let client = Arc::new(Client::new(&endpoints).unwrap());
+        let lessor = Box::new(testing::Manual::new(Arc::clone(&client), manual));
+        EtcdEngine { client, keys: Keys::of(repository), clock, lessor }
+    }
+
+    /// What each endpoint tells of itself, or why it does not.
+    pub fn servers(&self) -> Vec<(String, Result<Server, EngineError>)> {
+        self.client.endpoints().iter().map(|url| (url.clone(), self.client.status(url))).collect()
+    }
+
+    fn damaged(&self, key: &str, source: RecordError) -> EngineError {
+        EngineError::Damaged { path: format!("etcd:{key}").into(), source }
+    }
+
+    fn range(&self, what: &'static str, range: &Range) -> Result<RangeAnswer, EngineError> {
+        #[cfg(test)]
+        self.lessor.pass_time();
+        self.client.call("/v3/kv/range", Call::Read(what), range)
+    }
+
+    fn transact(&self, what: Call, transaction: &Transaction) -> Result<TransactionAnswer, EngineError> {
+        #[cfg(test)]
+        self.lessor.pass_time();
+        self.client.call("/v3/kv/txn", what, transaction)
+    }
+
+    /// Commits, on the condition that the store was not moved. `false` where a condition does not hold.
+    fn commit(&self, what: &'static str, mut transaction: Transaction) -> Result<bool, EngineError> {
+        transaction.compare.push(Compare::absent(self.keys.moved().as_str()));
+        match self.transact(Call::Change(what), &transaction) {
+            Ok(answer) => Ok(answer.succeeded),
+            // A lease that was to be bound ended just now: as if a condition did not hold.
+            Err(error) if lessor::is_no_lease(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn bytes(&self, key: &str, record: &impl serde::Serialize) -> Result<Vec<u8>, EngineError> {
+        to_file_bytes(record).map_err(|source| self.damaged(key, source))
+    }
+}
+
+/// A request that somebody is in the way of.
+struct Denial {
+    snapshot: Snapshot,
+    conflicts: Vec<Conflict>,
+    candidates: Vec<Candidate>,
+    ahead: Vec<Ticket>,
+    now: Timestamp,
+}
+
+impl<C: Clock> EtcdEngine<C> {
+    /// Grants `request`, which waits with the ticket of `place`, if it does, or answers what `denied` makes of the
+    /// denial; `None` from it is to read again.
+    fn attempt<A: From<Reserved>>(
+        &self,
+        request: &Request,
+        place: Option<(TicketNumber, A)>,
+        mut denied: impl FnMut(Denial) -> Result<Option<A>, EngineError>,
+    ) -> Result<A, EngineError> {
+        let ticket = place.as_ref().map(|(ticket, _)| *ticket);
+        let mut lost = place.map(|(_, lost)| lost);
+        let time = Stopwatch::start();
+        // What a transaction was asked for that no answer came to, or that failed: it may be there all the same.
+        let mut tried: Vec<ReservationId> = Vec::new();
+        let mut ttl = request.ttl;
+        loop {
+            let snapshot = self.snapshot()?;
+            let now = self.clock.now();
+            if let Some(granted) = self.granted_already(&snapshot, &tried, request)? {
+                return Ok(granted.into());
+            }
+            if let Some(ticket) = ticket
+                && !snapshot.has_ticket(ticket, &request.run)
+                && let Some(lost) = lost.take()
+            {
+                return Ok(lost);
+            }
+            let ahead = snapshot.ahead(request, ticket);
+            let candidates = self.candidates(&snapshot, &request.addresses, now)?;
+            let mut void = false;
+            if let Some(take_over) = &request.take_over {
+                let id = take_over.reservation;
+                if !candidates.iter().any(|its| its.lease.reservation.reservation_id == id) {
+                    match self.find(id)?.map(|lease| lease.state(now)) {
+                        None => return Ok(Reserved::NothingToTakeOver.into()),
+                        Some(State::Active | State::Lapsed) => return Ok(Reserved::TakeOverElsewhere.into()),
+                        Some(State::Released | State::Superseded) => void = true,
+                    }
+                }
+            }
+            let take_over = request.take_over.clone().filter(|_| !void);
+            let asked = Request { take_over, ttl, ..request.clone() };
+            match decide(&asked, &candidates, &ahead, now) {
+                Decision::Deny { conflicts } => {
+                    let denial = Denial { snapshot, conflicts, candidates, ahead, now };
+                    if let Some(answer) = denied(denial)? {
+                        return Ok(answer);
+                    }
+                }
+                Decision::Renew { candidate, notices } => {
+                    let lease = &candidates[candidate].lease;
+                    if let Some(lease) = self.renew(&snapshot, &asked, lease, now)? {
+                        let grant = Grant {
+                            lease,
+                            renewed: true,
+                            notices,
+                            superseded: 0,
+                            take_over_was_void: void,
+                            untidied: None,
+                        };
+                        return Ok(Reserved::Granted(Box::new(grant)).into());
+                    }
+                }
+                Decision::Grant { supersede, notices } => {
+                    let superseded: Vec<&Lease> =
+                        supersede.iter().map(|&position| &candidates[position].lease).collect();
+                    match self.write_grant(&snapshot, &asked, ticket, &superseded, &candidates, now)? {
+                        Written::Granted(lease) => {
+                            let grant = Grant {
+                                lease: *lease,
+                                renewed: false,
+                                notices,
+                                superseded: superseded.len(),
+                                take_over_was_void: void,
+                                untidied: None,
+                            };
+                            return Ok(Reserved::Granted(Box::new(grant)).into());
+                        }
+                        Written::Overtaken(id) => tried.push(id),
+                        Written::Longer(seconds) => ttl = seconds,
+                    }
+                }
+            }
+            if time.elapsed() > DEADLINE {
+                return Err(EngineError::Busy {
+                    path: format!("etcd:{}", self.keys.token()).into(),
+                    holder_pid: None,
+                    waited: time.elapsed(),
+                });
+            }
+        }
+    }
+
+    /// The reservation of an earlier turn, whose answer got lost.
+    fn granted_already(
+        &self,
+        snapshot: &Snapshot,
+        tried: &[ReservationId],
+        request: &Request,
+    ) -> Result<Option<Reserved>, EngineError> {
+        let Some(reservation) = tried.iter().find_map(|id| snapshot.standing(*id)) else { return Ok(None) };
+        let now = self.clock.now();
+        let candidates = self.candidates(snapshot, &request.addresses, now)?;
+        let notices = crate::decide::notices(request, &candidates, now);
+        let lives = snapshot.lives(reservation.reservation_id);
+        let lease = self.lease(reservation.clone(), &lives, None, now)?;
+        Ok(Some(Reserved::Granted(Box::new(Grant {
+            lease,
+            renewed: false,
+            notices,
+            superseded: 0,
+            take_over_was_void: false,
+            untidied: None,
+        }))))
+    }
+
+    /// What of the standing reservations overlaps `addresses`.
+    fn candidates(
+        &self,
+        snapshot: &Snapshot,
+        addresses: &[Address],
+        now: Timestamp,
+    ) -> Result<Vec<Candidate>, EngineError> {
+        let mut candidates = Vec::new();
+        for reservation in snapshot.reservations() {
+            let overlaps = |its: &Address| addresses.iter().any(|address| address.overlaps(its));
+            if reservation.addresses.iter().any(overlaps) {
+                let lives = snapshot.lives(reservation.reservation_id);
+                let lease = self.lease(reservation.clone(), &lives, None, now)?;
+                candidates.push(Candidate { lease, being_extended: false });
+            }
+        }
+        Ok(candidates)
+    }
+
+    fn write_grant(
+        &self,
+        snapshot: &Snapshot,
+        request: &Request,
+        ticket: Option<TicketNumber>,
+        superseded: &[&Lease],
+        candidates: &[Candidate],
+        now: Timestamp,
+    ) -> Result<Written, EngineError> {
+        if superseded.len() > SUPERSEDED_MAX {
+            return Err(EngineError::TooManyLapsed { found: superseded.len(), max: SUPERSEDED_MAX });
+        }
+        let token = Token::next(snapshot.token(), now.milliseconds_since_1970()).ok_or_else(|| {
+            EngineError::TokensExhausted { path: format!("etcd:{}", self.keys.token()).into() }
+        })?;
+        let record_key = self.keys.folder(Folder::Reservations);
+        let reservation = request
+            .reservation_for(ticket, token, now)
+            .map_err(|source| self.damaged(&record_key, source))?;
+        let id = reservation.reservation_id;
+        let seconds = request.ttl.get();
+        let lease = self.keys.lease_of(id, Life::Grant, seconds);
+        let granted = self.lessor.grant(lease, seconds)?;
+        if granted != seconds {
+            // What the record says is what etcd keeps.
+            self.lessor.end(lease);
+            return match crate::record::TtlSeconds::new(granted.into()) {
+                Ok(longer) if granted > seconds => Ok(Written::Longer(longer)),
+                _ => Err(EngineError::Remote {
+                    failure: crate::engine::RemoteFailure::Refused,
+                    operation: "grant a lease",
+                    endpoints: self.client.endpoints().join(", "),
+                    why: format!("it gave {granted} s where {seconds} s were asked for"),
+                    grpc_code: None,
+                }),
+            };
+        }
+        let bytes = self.bytes(&record_key, &reservation)?;
+        let mut transaction = Transaction {
+            compare: vec![Compare::unchanged(self.keys.token().as_str(), snapshot.token_revision())],
+            success: vec![
+                Step::put(self.keys.token().as_str(), format!("{token}\n").into_bytes()),
+                Step::put(self.keys.of_reservation(Folder::Reservations, id).as_str(), bytes.clone()),
+                Step::put(self.keys.of_reservation(Folder::Standing, id).as_str(), bytes),
+                Step::put_bound(self.keys.life_of(id, Life::Grant).as_str(), Vec::new(), lease),
+            ],
+            failure: Vec::new(),
+        };
+        for lapsed in superseded {
+            let its = lapsed.reservation.reservation_id;
+            let standing = self.keys.of_reservation(Folder::Standing, its);
+            let key = self.keys.of_reservation(Folder::Superseded, its);
+            let mark = self.bytes(&key, &lapsed.superseded_by(id, &request.run, now))?;
+            transaction.compare.push(Compare::present(standing.as_str()));
+            for life in [Life::Grant, Life::Beat] {
+                transaction.compare.push(Compare::absent(self.keys.life_of(its, life).as_str()));
+            }
+            transaction.success.push(Step::put(key.as_str(), mark));
+            transaction.success.push(Step::delete(standing.as_str()));
+        }
+        let mut ended = Vec::new();
+        if let Some(take_over) = &request.take_over
+            && let Some(target) = candidates
+                .iter()
+                .map(|candidate| &candidate.lease.reservation)
+                .find(|reservation| reservation.reservation_id == take_over.reservation)
+        {
+            let its = target.reservation_id;
+            let standing = self.keys.of_reservation(Folder::Standing, its);
+            let key = self.keys.of_reservation(Folder::Releases, its);
+            let release =
+                Release::new(its, Some(&target.run_id), &request.run, Some(take_over.reason.clone()), now);
+            transaction.compare.push(Compare::present(standing.as_str()));
+            transaction.success.push(Step::put(key.as_str(), self.bytes(&key, &release)?));
+            transaction.success.push(Step::delete(standing.as_str()));
+            transaction.success.push(Step::delete_all(&self.keys.life(its)));
+            ended.extend(snapshot.lives(its).leases());
+        }
+        if let Some(ticket) = ticket {
+            let key = self.keys.ticket(ticket);
+            transaction.compare.push(Compare::present(key.as_str()));
+            transaction.success.push(Step::delete(key.as_str()));
+        }
+        if !self.commit("grant a reservation", transaction)? {
+            // Overtaken, or granted by an attempt whose answer got lost: the next look tells. A lease that nothing is
+            // bound to lapses by itself.
+            return Ok(Written::Overtaken(id));
+        }
+        for lease in ended {
+            self.lessor.end(lease);
+        }
+        if let Some(ticket) = ticket {
+            self.lessor.end(self.keys.lease_of_ticket(ticket));
+        }
+        Ok(Written::Granted(Box::new(Lease::fresh(reservation))))
+    }
+
+    /// Extends what the run has already, and never shortens it; `None` if it changed meanwhile.
+    fn renew(
+        &self,
+        snapshot: &Snapshot,
+        request: &Request,
+        lease: &Lease,
+        now: Timestamp,
+    ) -> Result<Option<Lease>, EngineError> {
+        let id = lease.reservation.reservation_id;
+        let lives = snapshot.lives(id);
+        let heartbeat = self.heartbeat(id)?;
+        let lease = Lease { heartbeat, ..lease.clone() };
+        let mut heartbeat = lease.renewal(request.ttl, now);
+        let lasts_longer = self.left(&lives)?.is_some_and(|left| left >= seconds(request.ttl.get()));
+        let kept = if lasts_longer {
+            self.keep_as_it_is(id, &lives, &mut heartbeat)?
+        } else {
+            self.keep_for(id, &lives, request.ttl.get(), &mut heartbeat, &lease)?
+        };
+        Ok(kept.then_some(Lease { heartbeat: Some(heartbeat), lapses_at: None, ..lease }))
+    }
+
+    fn heartbeat(&self, id: ReservationId) -> Result<Option<Heartbeat>, EngineError> {
+        let key = self.keys.of_reservation(Folder::Heartbeats, id);
+        let answer =
+            self.range("read a heartbeat", &Range { key: key.as_str().into(), ..Range::default() })?;
+        reading::companion(&key, id, answer.kvs.first().map(|kv| kv.value.0.as_slice()))
+    }
+
+    /// How long the longer one of the two lives lasts; `None` where both are over.
+    fn left(&self, lives: &Lives) -> Result<Option<Duration>, EngineError> {
+        let mut longest = None;
+        for lease in lives.leases() {
+            longest = longest.max(self.lessor.left(lease)?);
+        }
+        Ok(longest)
+    }
+
+    /// Publishes a heartbeat beside the lives that there are.
+    fn keep_as_it_is(
+        &self,
+        id: ReservationId,
+        lives: &Lives,
+        heartbeat: &mut Heartbeat,
+    ) -> Result<bool, EngineError> {
+        let key = self.keys.of_reservation(Folder::Heartbeats, id);
+        let mut compare = vec![Compare::present(self.keys.of_reservation(Folder::Standing, id).as_str())];
+        for (life, lease) in lives.each() {
+            compare.push(Compare::bound(self.keys.life_of(id, life).as_str(), lease));
+        }
+        let success = vec![Step::put(key.as_str(), self.bytes(&key, heartbeat)?)];
+        self.commit("send a heartbeat", Transaction { compare, success, failure: Vec::new() })
+    }
+
+    /// Gives the reservation a life of `extension` seconds from now, and publishes the heartbeat; `false` where it was
+    /// released or superseded, or its life is another one meanwhile.
+    fn keep_for(
+        &self,
+        id: ReservationId,
+        lives: &Lives,
+        extension: u32,
+        heartbeat: &mut Heartbeat,
+        lease: &Lease,
+    ) -> Result<bool, EngineError> {
+        let new = self.keys.lease_of(id, Life::Beat, extension);
+        let granted = self.lessor.grant(new, extension)?;
+        if granted > extension {
+            // A time below etcd's shortest.
+            let until = heartbeat.last_beat_at.plus_seconds(granted);
+            heartbeat.extended_expires_at = heartbeat.extended_expires_at.max(until);
+        }
+        let key = self.keys.of_reservation(Folder::Heartbeats, id);
+        let beat = self.keys.life_of(id, Life::Beat);
+        let mut compare = vec![Compare::present(self.keys.of_reservation(Folder::Standing, id).as_str())];
+        let old = lives.of(Life::Beat);
+        compare.push(match old {
+            Some(old) => Compare::bound(beat.as_str(), old),
+            None => Compare::absent(beat.as_str()),
+        });
+        if lease.lapses_at.is_some() && lives.is_over() {
+            // It is revived: whoever supersedes it at the same time does so on the condition that it is not.
+            compare.push(Compare::absent(self.keys.life_of(id, Life::Grant).as_str()));
+        }
+        let success = vec![
+            Step::put_bound(beat.as_str(), Vec::new(), new),
+            Step::put(key.as_str(), self.bytes(&key, heartbeat)?),
+        ];
+        let is_kept =
+            self.commit("send a heartbeat", Transaction { compare, success, failure: Vec::new() })?;
+        if is_kept && let Some(old) = old.filter(|old| *old != new) {
+            // Nothing is bound to it any more.
+            self.lessor.end(old);
+        }
+        Ok(is_kept)
+    }
+}
+
+/// What became of writing a grant.
+enum Written {
+    Granted(Box<Lease>),
+    /// Something has changed since it was read; or it was granted, and the answer got lost.
+    Overtaken(ReservationId),
+    /// etcd gives no shorter lease than this one.
+    Longer(crate::record::TtlSeconds),
+}
+
+fn seconds(seconds: u32) -> Duration {
+    Duration::from_secs(seconds.into())
+}
+
+impl<C: Clock> EtcdEngine<C> {
+    /// The heartbeat of a reservation whose last one had the same extension: its lease is kept alive, and the heartbeat
+    /// published if the reservation still lives by it. `None` where that is not so.
+    fn beat_again(&self, beat: &Beat) -> Result<Option<Beaten>, EngineError> {
+        let id = beat.reservation;
+        let lease = self.keys.lease_of(id, Life::Beat, beat.extension.get());
+        if !self.lessor.keep_alive(lease)? {
+            return Ok(None);
+        }
+        let now = self.clock.now();
+        let key = self.keys.of_reservation(Folder::Heartbeats, id);
+        let heartbeat = Heartbeat {
+            schema_version: crate::record::SCHEMA_VERSION,
+            reservation_id: id,
+            run_id: beat.run.clone(),
+            last_beat_at: now,
+            extended_expires_at: now.plus_seconds(beat.extension.get()),
+            extra: crate::record::Extra::new(),
+        };
+        let transaction = Transaction {
+            compare: vec![
+                Compare::present(self.keys.of_reservation(Folder::Standing, id).as_str()),
+                Compare::bound(self.keys.life_of(id, Life::Beat).as_str(), lease),
+                Compare::absent(self.keys.moved().as_str()),
+            ],
+            success: vec![
+                Step::get(key.as_str()),
+                Step::get(self.keys.of_reservation(Folder::Standing, id).as_str()),
+                Step::put(key.as_str(), self.bytes(&key, &heartbeat)?),
+            ],
+            failure: Vec::new(),
+        };
+        let answer = self.transact(Call::Change("send a heartbeat"), &transaction)?;
+        if !answer.succeeded {
+            return Ok(None);
+        }
+        let value =
+            |at: usize| answer.responses.get(at)?.response_range.kvs.first().map(|kv| kv.value.0.as_slice());
+        let before: Option<Heartbeat> = reading::companion(&key, id, value(0))?;
+        if before.is_some_and(|before| !before.extra.is_empty()) {
+            // What another version wrote beside is carried along.
+            return Ok(None);
+        }
+        let standing = self.keys.of_reservation(Folder::Standing, id);
+        let reservation = Reservation::from_bytes(id, value(1).unwrap_or_default())
+            .map_err(|source| self.damaged(&standing, source))?;
+        Ok(Some(Beaten::Extended {
+            heartbeat,
+            holder: reservation.run_id,
+            lapsed_seconds: None,
+            already_over: false,
+        }))
+    }
+
+    fn beat_anew(&self, beat: &Beat) -> Result<Option<Beaten>, EngineError> {
+        let id = beat.reservation;
+        let Some((lease, lives)) = self.found(id)? else { return Ok(Some(Beaten::NotFound)) };
+        if lease.release.is_present() {
+            return Ok(Some(Beaten::Released));
+        }
+        if let Mark::Read(mark) = &lease.supersession {
+            return Ok(Some(Beaten::Superseded(mark.clone())));
+        }
+        let now = self.clock.now();
+        let lapsed_seconds =
+            if lives.is_over() { Some(lease.lapsed_seconds(now).unwrap_or(0)) } else { None };
+        let is_holder = lease.reservation.run_id == beat.run;
+        let extension = beat.extension.get();
+        let left = match lives.of(Life::Beat) {
+            Some(its) if !is_holder => self.lessor.left(its)?,
+            _ => None,
+        };
+        // The times of records are of whoever wrote them; what is left is etcd's word.
+        let until = left.map(|left| now.plus_seconds(u32::try_from(left.as_secs()).unwrap_or(u32::MAX)));
+        let mut told = Lease { heartbeat: lease.heartbeat.clone(), ..lease.clone() };
+        if let Some(heartbeat) = &mut told.heartbeat {
+            heartbeat.extended_expires_at = until.unwrap_or(now);
+        }
+        let mut heartbeat = told.beat(&beat.run, beat.extension, now);
+        let is_kept = if left.is_some_and(|left| left > seconds(extension)) {
+            self.keep_as_it_is(id, &lives, &mut heartbeat)?
+        } else {
+            self.keep_for(id, &lives, extension, &mut heartbeat, &lease)?
+        };
+        Ok(is_kept.then_some(Beaten::Extended {
+            heartbeat,
+            holder: lease.reservation.run_id,
+            lapsed_seconds,
+            already_over: false,
+        }))
+    }
+
+    fn release_one(
+        &self,
+        request: &ReleaseRequest,
+        id: ReservationId,
+        now: Timestamp,
+    ) -> Result<Released, EngineError> {
+        let time = Stopwatch::start();
+        loop {
+            let (lease, lives) = match self.found(id) {
+                Ok(Some(found)) => found,
+                Ok(None) => {
+                    let archived = self.find_archived(id)?;
+                    return Ok(match archived {
+                        Some(line) if line.state == crate::archive::Ending::Released => {
+                            Released::AlreadyReleased
+                        }
+                        _ => Released::NotFound,
+                    });
+                }
+                Err(error) => return Err(error),
+            };
+            let key = self.keys.of_reservation(Folder::Releases, id);
+            let holder = &lease.reservation.run_id;
+            let release = Release::new(id, Some(holder), &request.run, request.reason.clone(), now);
+            if let Mark::Read(there) = &lease.release {
+                // An attempt of this very call, whose answer got lost.
+                let is_own = time.elapsed() < DEADLINE && *there == release && self.clock.now() != now;
+                return Ok(if is_own { Released::Released } else { Released::AlreadyReleased });
+            }
+            if lease.release.is_present() {
+                return Ok(Released::AlreadyReleased);
+            }
+            if *holder != request.run && !request.force {
+                return Ok(Released::NotHolder { holder: holder.clone() });
+            }
+            let transaction = Transaction {
+                compare: vec![
+                    Compare::absent(key.as_str()),
+                    Compare::present(self.keys.of_reservation(Folder::Reservations, id).as_str()),
+                ],
+                success: vec![
+                    Step::put(key.as_str(), self.bytes(&key, &release)?),
+                    Step::delete(self.keys.of_reservation(Folder::Standing, id).as_str()),
+                    Step::delete_all(&self.keys.life(id)),
+                ],
+                failure: Vec::new(),
+            };
+            if self.commit("release", transaction)? {
+                for lease in lives.leases() {
+                    self.lessor.end(lease);
+                }
+                return Ok(Released::Released);
+            }
+            if time.elapsed() > DEADLINE {
+                return Err(EngineError::Busy {
+                    path: format!("etcd:{key}").into(),
+                    holder_pid: None,
+                    waited: time.elapsed(),
+                });
+            }
+        }
+    }
+
+    /// Draws a ticket; `None` if somebody else did since the snapshot, or something was granted.
+    fn draw(
+        &self,
+        snapshot: &Snapshot,
+        request: &Request,
+        now: Timestamp,
+    ) -> Result<Option<TicketNumber>, EngineError> {
+        let number =
+            TicketNumber::next(snapshot.token(), snapshot.greatest_ticket(), now.milliseconds_since_1970())
+                .ok_or_else(|| EngineError::TokensExhausted {
+                path: format!("etcd:{}", self.keys.token()).into(),
+            })?;
+        let key = self.keys.ticket(number);
+        let lease = self.keys.lease_of_ticket(number);
+        self.lessor.grant(lease, LEASE_SECONDS)?;
+        let ticket = self.bytes(&key, &Ticket::new(number, request, now))?;
+        let transaction = Transaction {
+            compare: vec![
+                Compare::unchanged(self.keys.token().as_str(), snapshot.token_revision()),
+                Compare::unchanged(self.keys.queue().as_str(), snapshot.queue_revision()),
+            ],
+            success: vec![
+                Step::put_bound(key.as_str(), ticket, lease),
+                Step::put(self.keys.queue().as_str(), number.to_string().into_bytes()),
+            ],
+            failure: Vec::new(),
+        };
+        Ok(self.commit("take a place in the queue", transaction)?.then_some(number))
+    }
+}
+
+impl<C: Clock> Engine for EtcdEngine<C> {
+    fn grant(&self, request: &Request) -> Result<Reserved, EngineError> {
+        self.attempt(request, None, |denial| Ok(Some(Reserved::Denied { conflicts: denial.conflicts })))
+    }
+
+    fn take_turn(&self, request: &Request, ticket: Option<TicketNumber>) -> Result<Turn, EngineError> {
+        let place = ticket.map(|ticket| (ticket, Turn::PlaceLost));
+        self.attempt(request, place, |denial| {
+            let Denial { snapshot, conflicts, candidates, ahead, now } = denial;
+            if request.take_over.is_some() {
+                return Ok(Some(Turn::Answered(Reserved::Denied { conflicts })));
+            }
+            let mut all = candidates;
+            if !ahead.is_empty() {
+                let wanted: Vec<Address> = ahead.iter().flat_map(|ticket| ticket.addresses.clone()).collect();
+                let known: Vec<ReservationId> =
+                    all.iter().map(|candidate| candidate.lease.reservation.reservation_id).collect();
+                let others = self.candidates(&snapshot, &wanted, now)?;
+                all.extend(
+                    others
+                        .into_iter()
+                        .filter(|other| !known.contains(&other.lease.reservation.reservation_id)),
+                );
+            }
+            if let Some(cycle) = deadlock(request, &all, &ahead, now) {
+                return Ok(Some(Turn::Deadlock { cycle }));
+            }
+            let ticket = match ticket {
+                Some(ticket) => Some(ticket),
+                None => self.draw(&snapshot, request, now)?,
+            };
+            Ok(ticket.map(|ticket| Turn::Queued { ticket, position: position(&conflicts), conflicts }))
+        })
+    }
+
+    fn keep_place(&self, ticket: TicketNumber, run: &RunId) -> Result<bool, EngineError> {
+        if !self.lessor.keep_alive(self.keys.lease_of_ticket(ticket))? {
+            return Ok(false);
+        }
+        Ok(self.ticket(ticket)?.is_some_and(|its| its.run_id == *run))
+    }
+
+    fn leave(&self, ticket: TicketNumber, run: &RunId) -> Result<(), EngineError> {
+        if self.ticket(ticket)?.is_some_and(|its| its.run_id == *run) {
+            let key = self.keys.ticket(ticket);
+            let transaction =
+                Transaction { success: vec![Step::delete(key.as_str())], ..Transaction::default() };
+            self.transact(Call::Change("leave the queue"), &transaction)?;
+            self.lessor.end(self.keys.lease_of_ticket(ticket));
+        }
+        Ok(())
+    }
+
+    fn tickets(&self) -> Result<Queue, EngineError> {
+        Ok(self.look()?.into_queue())
+    }
+
+    fn stands_until(&self, conflict: &Conflict) -> Result<Option<Timestamp>, EngineError> {
+        let now = self.clock.now();
+        match &conflict.blocker {
+            Blocker::Waiter(waiter) => {
+                let ticket = self.ticket(waiter.ticket)?;
+                Ok(ticket.map(|_| now.plus_seconds(LEASE_SECONDS)))
+            }
+            Blocker::Holder(holder) => {
+                let lease = self.find(holder.reservation_id)?;
+                Ok(lease
+                    .filter(|lease| lease.state(now) == State::Active)
+                    .map(|lease| lease.effective_expiry()))
+            }
+        }
+    }
+
+    fn changes(&self, interest: Interest) -> Result<Box<dyn Changes>, EngineError> {
+        let revision =
+            self.range("read", &Range { key: self.keys.token().as_str().into(), ..Range::default() })?;
+        Ok(watching::watch(Arc::clone(&self.client), &self.keys, revision.header.revision, interest))
+    }
+
+    fn beat(&self, beat: &Beat) -> Result<Beaten, EngineError> {
+        if let Some(beaten) = self.beat_again(beat)? {
+            return Ok(beaten);
+        }
+        let time = Stopwatch::start();
+        loop {
+            if let Some(beaten) = self.beat_anew(beat)? {
+                return Ok(beaten);
+            }
+            if time.elapsed() > DEADLINE {
+                return Err(EngineError::Busy {
+                    path: format!("etcd:{}", self.keys.life(beat.reservation)).into(),
+                    holder_pid: None,
+                    waited: time.elapsed(),
+                });
+            }
+        }
+    }
+
+    fn release(
+        &self,
+        request: &ReleaseRequest,
+    ) -> Result<Vec<(ReservationId, Result<Released, EngineError>)>, EngineError> {
+        let now = self.clock.now();
+        Ok(request.reservations.iter().map(|&id| (id, self.release_one(request, id, now))).collect())
+    }
+
+    fn find(&self, id: ReservationId) -> Result<Option<Lease>, EngineError> {
+        Ok(self.found(id)?.map(|(lease, _)| lease))
+    }
+
+    fn live(&self) -> Result<Listing, EngineError> {
+        self.listed(|_| true)
+    }
+
+    fn overlapping(&self, addresses: &[Address]) -> Result<Listing, EngineError> {
+        self.listed(|reservation| {
+            let overlaps = |its: &Address| addresses.iter().any(|address| address.overlaps(its));
+            reservation.addresses.iter().any(overlaps)
+        })
+    }
+
+    fn superseded(&self, run: &RunId) -> Result<Listing, EngineError> {
+        let mut listing = self.history()?;
+        listing.leases.retain(|lease| {
+            lease.reservation.run_id == *run && lease.supersession.is_present() && !lease.release.is_present()
+        });
+        Ok(listing)
+    }
+
+    fn history(&self) -> Result<Listing, EngineError> {
+        self.all()
+    }
+
+    fn newest(&self, _: usize, _: &dyn Fn(&Lease) -> bool) -> Result<Listing, EngineError> {
+        self.history()
+    }
+
+    fn collect(&self, retention: &Retention, progress: &dyn Progress) -> Result<Collected, EngineError> {
+        self.archive(retention, progress)
+    }
+
+    fn archived(&self) -> Result<Lines<'_>, EngineError> {
+        self.archive_lines()
+    }
+
+    fn find_archived(&self, id: ReservationId) -> Result<Option<Archived>, EngineError> {
+        self.archive_line(id)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}
