@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use muse_coord::address::{Entry, Place, Tree};
 use muse_coord::{
-    Address, Clock, Coordinator, FileEngine, Progress, RunId, Safeguards, Stopwatch, SystemClock, Timestamp,
+    Address, AnyEngine, Clock, Coordinator, EtcdEngine, FileEngine, Progress, RunId, Safeguards, Stopwatch,
+    SystemClock, Timestamp,
 };
 use muse_repo::{FindError, GitEnvironment, Repository};
 
 use crate::error::{CommandError, Kind};
+use crate::settings::{EngineSettings, Variables};
 
 /// The environment variable that stands in for `--run-id`.
 pub(crate) const RUN_ID_VARIABLE: &str = "MUSE_RUN_ID";
@@ -44,6 +46,8 @@ pub(crate) struct Context {
     guard: Option<OsString>,
     session_file: Option<PathBuf>,
     safeguards: Safeguards,
+    /// `MUSE_COORD_*`.
+    engine_variables: Variables,
 }
 
 #[expect(clippy::unused_self, reason = "whoever asks the process for something has the context at hand")]
@@ -64,6 +68,7 @@ impl Context {
             guard: variable(GUARD_VARIABLE),
             session_file: SESSION_FILE_VARIABLES.into_iter().find_map(variable).map(PathBuf::from),
             safeguards,
+            engine_variables: Variables::read(variable),
         }
     }
 
@@ -253,12 +258,35 @@ impl Context {
     }
 
     /// What the repository's store holds.
-    pub(crate) fn coordinator(&self, repository: &Repository) -> Coordinator<FileEngine<SystemClock>> {
-        Coordinator::new(self.engine(repository).telling(self.progress()))
+    pub(crate) fn coordinator(
+        &self,
+        repository: &Repository,
+    ) -> Result<Coordinator<AnyEngine<SystemClock>>, CommandError> {
+        Ok(Coordinator::new(match self.engine(repository)? {
+            AnyEngine::Files(files) => AnyEngine::Files(files.telling(self.progress())),
+            etcd @ AnyEngine::Etcd(_) => etcd,
+        }))
     }
 
     /// As [`Context::coordinator`], for what shows by itself how far it is, or has the terminal for something else.
-    pub(crate) fn engine(&self, repository: &Repository) -> FileEngine<SystemClock> {
+    pub(crate) fn engine(&self, repository: &Repository) -> Result<AnyEngine<SystemClock>, CommandError> {
+        match self.settings(repository)? {
+            EngineSettings::Files => Ok(AnyEngine::Files(self.files(repository))),
+            EngineSettings::Etcd { endpoints, repository } => {
+                let engine = EtcdEngine::new(&endpoints, &repository, SystemClock)
+                    .map_err(|error| CommandError::new(Kind::BadConfig, error.to_string()))?;
+                Ok(AnyEngine::Etcd(Box::new(engine)))
+            }
+        }
+    }
+
+    /// Which engine is configured for the repository, and where.
+    pub(crate) fn settings(&self, repository: &Repository) -> Result<EngineSettings, CommandError> {
+        EngineSettings::read(repository, &self.engine_variables)
+    }
+
+    /// The embedded engine, whatever is configured.
+    pub(crate) fn files(&self, repository: &Repository) -> FileEngine<SystemClock> {
         FileEngine::with_safeguards(repository.coordination(), SystemClock, self.safeguards)
             .was_there(repository.has_store())
     }

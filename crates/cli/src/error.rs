@@ -1,7 +1,7 @@
 //! Why a command could not do what it was asked, and the one match from kind to word and exit code.
 
 use muse_coord::record::RecordError;
-use muse_coord::{EngineError, IdError, ReservationId};
+use muse_coord::{EngineError, IdError, RemoteFailure, ReservationId};
 use muse_repo::{ChangesError, FindError, GitError, InitError};
 
 use crate::exit;
@@ -31,6 +31,12 @@ pub(crate) enum Kind {
     SchemaTooNew,
     ConfigUnreadable,
     ConfigUnwritable,
+    /// Of the engine.
+    BadConfig,
+    Unreachable,
+    Refused,
+    Unknown,
+    Moved,
     Lost,
     CommandNotExecutable,
     CommandNotFound,
@@ -55,6 +61,11 @@ impl Kind {
             Kind::SchemaTooNew => ("schema_too_new", exit::INTERNAL),
             Kind::ConfigUnreadable => ("config_unreadable", exit::INTERNAL),
             Kind::ConfigUnwritable => ("config_unwritable", exit::INTERNAL),
+            Kind::BadConfig => ("bad_config", exit::BAD_ARGUMENTS),
+            Kind::Unreachable => ("unreachable", exit::REMOTE),
+            Kind::Refused => ("refused", exit::REMOTE),
+            Kind::Unknown => ("unknown", exit::REMOTE),
+            Kind::Moved => ("moved", exit::REMOTE),
             Kind::Lost => ("lost", exit::LOST),
             Kind::CommandNotExecutable => ("command_not_executable", exit::NOT_EXECUTABLE),
             Kind::CommandNotFound => ("command_not_found", exit::COMMAND_NOT_FOUND),
@@ -85,7 +96,22 @@ const fn advice(error: &EngineError) -> &'static str {
         EngineError::Unwritable { .. } => ": check its permissions and the space left, then try again",
         EngineError::Busy { .. } => ": try again; if that process is stopped, continue or end it",
         EngineError::UnsupportedFileSystem { .. } => {
-            ": keep the repository on a local disk, or wait for the distributed engine"
+            ": keep the repository on a local disk, or use the distributed engine (`engine = \"etcd\"` in muse.toml)"
+        }
+        EngineError::Remote { failure: RemoteFailure::Unreachable, .. } => {
+            ": could not check, so take it for held; look at the network and at etcd, then try again"
+        }
+        EngineError::Remote { failure: RemoteFailure::Refused, .. } => {
+            ": look at what it says, at the login and its rights, then try again"
+        }
+        EngineError::Remote { failure: RemoteFailure::Unknown, .. } => {
+            ": `muse coord list --run-id ID` tells what is there; asking again for the same is harmless"
+        }
+        EngineError::TooManyLapsed { .. } => {
+            ": reserve less at once, or release some of them with `muse coord release ID --force --reason TEXT`"
+        }
+        EngineError::Moved { .. } => {
+            ": change `engine` in muse.toml or .muse/config.toml as those did who moved it"
         }
     }
 }
@@ -117,6 +143,11 @@ impl From<EngineError> for CommandError {
             EngineError::Gone { .. } => Kind::StoreGone,
             EngineError::Busy { .. } => Kind::StoreBusy,
             EngineError::UnsupportedFileSystem { .. } => Kind::UnsupportedFileSystem,
+            EngineError::Remote { failure: RemoteFailure::Unreachable, .. } => Kind::Unreachable,
+            EngineError::Remote { failure: RemoteFailure::Refused, .. }
+            | EngineError::TooManyLapsed { .. } => Kind::Refused,
+            EngineError::Remote { failure: RemoteFailure::Unknown, .. } => Kind::Unknown,
+            EngineError::Moved { .. } => Kind::Moved,
         };
         CommandError::new(kind, format!("{error}{}", advice(&error)))
     }

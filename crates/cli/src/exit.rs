@@ -10,6 +10,8 @@ pub(crate) const USAGE: u8 = 2;
 pub(crate) const INTERNAL: u8 = 3;
 /// Not found.
 pub(crate) const NOT_FOUND: u8 = 4;
+/// The distributed engine could not be reached, or said no.
+pub(crate) const REMOTE: u8 = 5;
 /// Conflict: held by another run, or not the holder.
 pub(crate) const CONFLICT: u8 = 6;
 /// Reservation lost while a command was running under it.

@@ -20,6 +20,7 @@ mod output;
 mod progress;
 mod report;
 mod screen;
+mod settings;
 mod supervise;
 mod wait;
 

@@ -55,12 +55,15 @@ pub use check::{Check, CheckRequest, Missing, Stale, Successor, Verdict};
 pub use clock::{Clock, ManualClock, Stopwatch, SystemClock, Timestamp};
 pub use coordinator::{BeatenAll, Coordinator, Filter};
 pub use decide::{Blocker, Conflict, Holder, Notice, Overlap, Request, TakeOver, Waiter};
+pub use engine::any::AnyEngine;
 pub use engine::changes::{Changes, Interest, Woken};
+pub use engine::etcd::{Endpoints, EndpointsError, EtcdEngine, Server};
 pub use engine::file::check::{Checked, Counts, Finding, FindingKind, Repair};
 pub use engine::file::{FileEngine, Prepared, Safeguard, Safeguards};
 pub use engine::memory::MemoryEngine;
 pub use engine::{
-    Beat, Beaten, Engine, EngineError, Grant, Listing, ReleaseRequest, Released, Reserved, Turn,
+    Beat, Beaten, Engine, EngineError, Grant, Listing, ReleaseRequest, Released, RemoteFailure, Reserved,
+    Turn,
 };
 pub use id::{IdError, ReservationId, RunId, RunIdError, TicketNumber, Token};
 pub use lease::{Lease, State};

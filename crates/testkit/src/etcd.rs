@@ -1,5 +1,5 @@
 //! A real etcd for tests: one for each process that asks, on loopback, on free ports, in a folder of its own. It ends with
-//! the process that started it, whatever becomes of that: a shell waits at a pipe and ends it by its id.
+//! the process that started it, whatever becomes of that: a shell waits at a pipe, ends it by its id and removes the folder.
 //!
 //! `MUSE_TEST_ETCD` names one that is there already, for many test processes to share; each of them uses names of its own.
 
@@ -10,8 +10,6 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs, process};
 
-use tempfile::TempDir;
-
 use crate::process::until;
 
 /// A member of a cluster of one.
@@ -20,7 +18,6 @@ pub struct Etcd {
     url: String,
     // The pipe at its standard input ends it.
     shell: Option<Child>,
-    _folder: Option<TempDir>,
 }
 
 impl Etcd {
@@ -30,20 +27,23 @@ impl Etcd {
     ///
     /// If there is no `etcd`, or it does not begin to listen.
     pub fn start(arguments: &[&str]) -> Etcd {
-        let folder = tempfile::tempdir().expect("a folder");
+        // The shell removes it: what a static holds is not dropped at the end of a process.
+        let folder = tempfile::tempdir().expect("a folder").keep();
         let [client, peer] = [free_port(), free_port()];
         let url = format!("http://127.0.0.1:{client}");
         let peer = format!("http://127.0.0.1:{peer}");
         let mut shell = Command::new("sh");
-        shell.args(["-c", "etcd \"$@\" & etcd=$!; cat > /dev/null; kill -9 $etcd; wait", "sh"]);
-        shell.args(["--name", "m1", "--data-dir"]).arg(folder.path().join("data"));
+        const SCRIPT: &str = "folder=$1; shift; etcd \"$@\" & etcd=$!; cat > /dev/null; \
+                              kill -9 $etcd; wait; rm -rf \"$folder\"";
+        shell.args(["-c", SCRIPT, "sh"]).arg(&folder);
+        shell.args(["--name", "m1", "--data-dir"]).arg(folder.join("data"));
         shell.args(["--listen-client-urls", &url, "--advertise-client-urls", &url]);
         shell.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
         shell.args(["--initial-cluster", &format!("m1={peer}"), "--log-level", "error"]).args(arguments);
-        let log = fs::File::create(folder.path().join("log")).expect("a log");
+        let log = fs::File::create(folder.join("log")).expect("a log");
         shell.stdin(Stdio::piped()).stdout(log.try_clone().expect("a log")).stderr(log);
         let shell = shell.spawn().expect("a shell runs");
-        let etcd = Etcd { url, shell: Some(shell), _folder: Some(folder) };
+        let etcd = Etcd { url, shell: Some(shell) };
         until("etcd answers (is it installed? Debian's package is etcd-server)", || etcd.is_healthy());
         etcd
     }
@@ -52,7 +52,7 @@ impl Etcd {
     pub fn shared() -> &'static Etcd {
         static SHARED: OnceLock<Etcd> = OnceLock::new();
         SHARED.get_or_init(|| match env::var("MUSE_TEST_ETCD") {
-            Ok(url) => Etcd { url, shell: None, _folder: None },
+            Ok(url) => Etcd { url, shell: None },
             Err(_) => Etcd::start(&[]),
         })
     }

@@ -195,7 +195,7 @@ fn answer(args: &CheckArgs, context: &Context) -> Result<Answer<CheckReport>, Co
         CheckRequest::new(run, exclusive, shared)
     };
     let request = CheckRequest { require: args.require, ..request };
-    let check = context.coordinator(&repository).check(&request)?;
+    let check = context.coordinator(&repository)?.check(&request)?;
     if is_typed {
         warnings.extend(unknown::warnings(&request.addresses(), repository.top()));
     }

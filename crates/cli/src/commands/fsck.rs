@@ -64,7 +64,7 @@ pub(crate) fn run(args: &FsckArgs, context: &Context) -> Result<Answer<FsckRepor
     let repository = context.repository()?;
     let repair = if args.repair { Repair::Yes } else { Repair::No };
     let progress = context.progress();
-    let checked = context.coordinator(&repository).engine().check(repair, &*progress)?;
+    let checked = context.files(&repository).check(repair, &*progress)?;
     drop(progress);
 
     let Checked { findings, notices, counts } = checked;

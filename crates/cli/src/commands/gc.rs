@@ -63,7 +63,7 @@ pub(crate) fn run(args: &GcArgs, context: &Context) -> Result<Answer<GcReport>, 
     let repository = context.repository()?;
     let retention = Retention { older_than_seconds, at_most: None, dry_run: args.dry_run };
     let progress = context.progress();
-    let collected = context.coordinator(&repository).collect(&retention, &*progress)?;
+    let collected = context.coordinator(&repository)?.collect(&retention, &*progress)?;
     drop(progress);
 
     let Collected { archived, skipped, bytes, ended, damaged, stopped_by } = collected;

@@ -110,7 +110,7 @@ pub(crate) fn run_one(
     let extension = ttl(args.extension, "--extension")?;
     let reservation = reservation_id(id)?;
     let repository = context.repository()?;
-    let coordinator = context.coordinator(&repository);
+    let coordinator = context.coordinator(&repository)?;
     let beat = Beat { reservation, run: run.clone(), extension };
     let beaten =
         coordinator.heartbeat(&beat).map_err(|error| CommandError::from(error).about(reservation))?;
@@ -253,7 +253,7 @@ pub(crate) fn run_all(args: &HeartbeatArgs, context: &Context) -> Result<Answer<
     let run = context.run_id(args.identity.run_id.as_ref())?;
     let extension = ttl(args.extension, "--extension")?;
     let repository = context.repository()?;
-    let all = context.coordinator(&repository).heartbeat_all(&run, extension)?;
+    let all = context.coordinator(&repository)?.heartbeat_all(&run, extension)?;
     let mut warnings = damage_warnings(all.damaged);
     // Without anything that could be read, that nothing is held is not known.
     let unreadable = warnings.first().cloned();

@@ -43,7 +43,7 @@ impl Report for Initialised {
 pub(crate) fn run(_: &InitArgs, context: &Context) -> Result<Answer<Initialised>, CommandError> {
     let initialised = muse_repo::init(&context.current_directory()?, context.root())?;
     let repository = &initialised.repository;
-    let Prepared { created, restored } = context.engine(repository).prepare()?;
+    let Prepared { created, restored } = context.files(repository).prepare()?;
     initialised.leave_mark()?;
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let mut answer = Answer::new(Initialised {

@@ -129,7 +129,7 @@ pub(crate) fn run(args: &ListArgs, context: &Context) -> Result<Answer<ListRepor
     let filter = Filter { run, address, branch, all: args.all };
     // Read before the coordinator reads it: what it finds active is not shown as lapsed.
     let now = context.now();
-    let coordinator = context.coordinator(&repository);
+    let coordinator = context.coordinator(&repository)?;
     let Listing { leases, mut damaged, .. } = coordinator.list(&filter)?;
     let Queue { tickets, damaged: unread } = coordinator.queue(&filter)?;
     damaged.extend(unread);

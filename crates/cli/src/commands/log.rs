@@ -155,7 +155,7 @@ pub(crate) fn run(args: &LogArgs, context: &Context) -> Result<Answer<LogReport>
     };
     let query = AuditQuery { run, address, since, until, limit };
     let progress = context.progress();
-    let trail = context.coordinator(&repository).log(&query, &*progress)?;
+    let trail = context.coordinator(&repository)?.log(&query, &*progress)?;
     drop(progress);
 
     let AuditTrail { entries, is_truncated, damaged, more_damaged } = trail;

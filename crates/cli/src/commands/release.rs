@@ -79,7 +79,7 @@ pub(crate) fn run(args: &ReleaseArgs, context: &Context) -> Result<Answer<Releas
         .collect::<Result<Vec<ReservationId>, CommandError>>()?;
 
     let repository = context.repository()?;
-    let coordinator = context.coordinator(&repository);
+    let coordinator = context.coordinator(&repository)?;
     let (ids, mut damaged) = if args.all { coordinator.releasable(&run)? } else { (ids, Vec::new()) };
     if ids.is_empty() && !damaged.is_empty() {
         // Without anything that could be read, that nothing is held is not known.

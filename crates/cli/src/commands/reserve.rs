@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use muse_coord::{
-    Address, Conflict, Coordinator, FileEngine, Grant, Mode, Notice, Operation, Request, ReservationId,
+    Address, AnyEngine, Conflict, Coordinator, Grant, Mode, Notice, Operation, Request, ReservationId,
     Reserved, RunId, Stopwatch, SystemClock, TakeOver, Timestamp, Token, Waited,
 };
 use muse_repo::Repository;
@@ -184,7 +184,7 @@ pub(super) fn tell(answer: Answer<ReserveReport>, context: &Context) -> u8 {
 /// What is asked for, and where.
 struct Wanted {
     request: Request,
-    coordinator: Coordinator<FileEngine<SystemClock>>,
+    coordinator: Coordinator<AnyEngine<SystemClock>>,
     /// What the addresses are relative to.
     top: PathBuf,
     warnings: Vec<String>,
@@ -214,7 +214,7 @@ impl Wanted {
         request.take_over = take_over;
         request.branch = branch(&repository, &mut warnings);
 
-        let coordinator = context.coordinator(&repository);
+        let coordinator = context.coordinator(&repository)?;
         Ok(Wanted { request, coordinator, top: repository.top().to_owned(), warnings })
     }
 
@@ -243,7 +243,7 @@ impl Wanted {
 pub(crate) struct Served {
     /// `None` if the wait was interrupted.
     pub(crate) answer: Option<Answer<ReserveReport>>,
-    pub(crate) coordinator: Coordinator<FileEngine<SystemClock>>,
+    pub(crate) coordinator: Coordinator<AnyEngine<SystemClock>>,
     pub(crate) run: RunId,
 }
 

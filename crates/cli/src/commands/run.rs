@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use muse_coord::{
-    Coordinator, FileEngine, Grant, Mode, ReleaseRequest, Released, Request, Reserved, Stopwatch,
-    SystemClock, TtlSeconds, Waited,
+    AnyEngine, Coordinator, Grant, Mode, ReleaseRequest, Released, Request, Reserved, Stopwatch, SystemClock,
+    TtlSeconds, Waited,
 };
 use rustix::process::{Resource, getrlimit, setrlimit};
 
@@ -69,7 +69,7 @@ fn hold(args: &RunArgs, context: &Context) -> Result<Held, CommandError> {
     request.branch = reserve::branch(&repository, &mut warnings);
 
     let open_files = getrlimit(Resource::Nofile);
-    let coordinator = context.coordinator(&repository);
+    let coordinator = context.coordinator(&repository)?;
     let (grant, signals) = match acquire(&coordinator, &request, patience, context)? {
         Ok(acquired) => acquired,
         Err(refusal) => {
@@ -96,7 +96,7 @@ fn hold(args: &RunArgs, context: &Context) -> Result<Held, CommandError> {
         ttl,
     };
     // The one works on a thread of its own; the other has the last word.
-    let (beating, last) = (keeping(context.coordinator(&repository)), keeping(coordinator));
+    let (beating, last) = (keeping(context.coordinator(&repository)?), keeping(coordinator));
     let ran = start(beating, &grant, deadline, &signals, args, context);
     let cause = lost_by_now(&last);
     let mut after = Vec::new();
@@ -112,7 +112,7 @@ fn hold(args: &RunArgs, context: &Context) -> Result<Held, CommandError> {
 /// Reserves, waiting if that is asked for, and sees to it that no signal ends this process afterwards: what it was
 /// granted is given back. Being refused is an answer, as `reserve` prints it.
 fn acquire(
-    coordinator: &Coordinator<FileEngine<SystemClock>>,
+    coordinator: &Coordinator<AnyEngine<SystemClock>>,
     request: &Request,
     patience: Duration,
     context: &Context,

@@ -120,7 +120,7 @@ impl Report for ShowReport {
 pub(crate) fn run(args: &ShowArgs, context: &Context) -> Result<Answer<ShowReport>, CommandError> {
     let id = reservation_id(&args.reservation_id)?;
     let repository = context.repository()?;
-    let coordinator = context.coordinator(&repository);
+    let coordinator = context.coordinator(&repository)?;
     let about = |error: EngineError| CommandError::from(error).about(id);
     let now = context.now();
     let engine = coordinator.engine();
@@ -128,7 +128,7 @@ pub(crate) fn run(args: &ShowArgs, context: &Context) -> Result<Answer<ShowRepor
     let (lease, mut reservation, record_path, archived) =
         if let Some(lease) = coordinator.show(id).map_err(about)? {
             let row = Row::of(&lease, now);
-            (lease, row, engine.record_path(id), None)
+            (lease, row, engine.record_place(id), None)
         } else if let Some((line, path)) = engine.locate_archived(id).map_err(about)? {
             let past = Past { state: line.state, ended_at: line.ended_at, archived_at: line.archived_at };
             let lease = line.into_lease();

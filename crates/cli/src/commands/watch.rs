@@ -8,7 +8,7 @@ use std::io;
 
 use muse_coord::watch::LINES_MAX;
 use muse_coord::{
-    Address, EngineError, Event, EventFilter, FileEngine, ReservationId, RunId, Seen, SystemClock,
+    Address, AnyEngine, EngineError, Event, EventFilter, ReservationId, RunId, Seen, SystemClock,
     TicketNumber, Timestamp, Token, Watcher, What,
 };
 use serde::Serialize;
@@ -121,7 +121,7 @@ impl Report for Nothing {
 
 /// What is watched, and what of it is shown.
 pub(crate) struct Scope {
-    pub(crate) engine: FileEngine<SystemClock>,
+    pub(crate) engine: AnyEngine<SystemClock>,
     pub(crate) filter: EventFilter,
     pub(crate) since: Option<Timestamp>,
 }
@@ -135,7 +135,7 @@ impl Scope {
             Some(typed) => context.addresses(std::slice::from_ref(typed), &repository, warnings)?.pop(),
             None => None,
         };
-        Ok(Scope { engine: context.engine(&repository), filter: EventFilter { run, address }, since })
+        Ok(Scope { engine: context.engine(&repository)?, filter: EventFilter { run, address }, since })
     }
 
     pub(crate) fn shows(&self, event: &Event) -> bool {

@@ -246,7 +246,7 @@ impl Connection {
         }
         let mut stores: BTreeMap<(PathBuf, RunId), Vec<Arc<Keeping>>> = BTreeMap::new();
         for Kept { keeping, .. } in kept.into_values().filter(|kept| kept.is_made_here) {
-            let store = keeping.coordinator.engine().path().to_owned();
+            let store = keeping.coordinator.engine().place();
             stores.entry((store, keeping.run.clone())).or_default().push(keeping);
         }
         let mut failures = Vec::new();

@@ -158,7 +158,7 @@ fn heartbeat(
     for (reservation, is_held) in held {
         if is_held {
             let ttl = given.or_else(|| call.connection().ttl_of(reservation)).unwrap_or(ttl);
-            let coordinator = context.coordinator(&context.repository()?);
+            let coordinator = context.coordinator(&context.repository()?)?;
             call.connection().adopt(Keeping { coordinator, reservation, run: run.clone(), ttl });
         } else {
             call.connection().forget([reservation]);

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use muse_coord::{
-    Beat, Beaten, Clock as _, Coordinator, FileEngine, Lease, ReservationId, RunId, State, SystemClock,
+    AnyEngine, Beat, Beaten, Clock as _, Coordinator, Lease, ReservationId, RunId, State, SystemClock,
     Timestamp, TtlSeconds,
 };
 
@@ -20,7 +20,7 @@ pub(crate) const RELEASE_REASON: &str = "the command that it was held for ended"
 /// The reservation that is kept, and what keeps it.
 #[derive(Debug)]
 pub(crate) struct Keeping {
-    pub(crate) coordinator: Coordinator<FileEngine<SystemClock>>,
+    pub(crate) coordinator: Coordinator<AnyEngine<SystemClock>>,
     pub(crate) reservation: ReservationId,
     pub(crate) run: RunId,
     pub(crate) ttl: TtlSeconds,

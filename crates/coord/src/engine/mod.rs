@@ -19,6 +19,7 @@ use crate::progress::Progress;
 use crate::queue::{Queue, Wait};
 use crate::record::{Heartbeat, RecordError, Reservation, Supersession, TtlSeconds};
 
+pub mod any;
 pub mod changes;
 #[cfg(test)]
 mod conformance;

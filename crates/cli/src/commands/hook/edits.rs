@@ -6,7 +6,7 @@ use std::thread;
 use muse_coord::check::check;
 use muse_coord::decide::Candidate;
 use muse_coord::{
-    Address, Beat, Beaten, CheckRequest, Conflict, Coordinator, Engine, EngineError, FileEngine, Lease, Mode,
+    Address, AnyEngine, Beat, Beaten, CheckRequest, Conflict, Coordinator, Engine, EngineError, Lease, Mode,
     Operation, ReleaseRequest, Request, ReservationId, Reserved, RunId, SystemClock, TtlSeconds,
 };
 use muse_guard::harness::Answer;
@@ -68,7 +68,8 @@ fn guard_in(
     for edit in edits {
         files.follow(edit)?;
     }
-    let coordinator = Coordinator::new(context.engine(repository));
+    let engine = context.engine(repository).map_err(|error| error.message)?;
+    let coordinator = Coordinator::new(engine);
     let (footprint, seen) =
         beside_each_other(|| files.footprint(), || look(&coordinator, &files.addresses()));
     let footprint = footprint?;
@@ -124,7 +125,7 @@ struct Guard<E> {
 }
 
 /// One on the disk.
-type FileGuard = Guard<FileEngine<SystemClock>>;
+type FileGuard = Guard<AnyEngine<SystemClock>>;
 
 /// What a look at the store saw.
 type Seen = Result<Vec<Lease>, String>;

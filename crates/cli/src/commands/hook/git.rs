@@ -185,7 +185,7 @@ fn look(hook: GitHook, args: &GitHookArgs, context: &Context) -> Result<Answer<H
     };
     let require = args.require && run.is_some();
     let request = CheckRequest { require, ..request(asks, &footprint) };
-    let check = context.coordinator(&repository).check(&request)?;
+    let check = context.coordinator(&repository)?.check(&request)?;
     let verdict = check.verdict();
     let next = next(&request, &check);
     let is_own = |conflict: &Conflict| {

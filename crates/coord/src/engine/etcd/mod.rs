@@ -21,6 +21,7 @@ mod testing;
 mod watching;
 mod wire;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,6 +114,21 @@ impl<C: Clock> EtcdEngine<C> {
         self.client.endpoints().iter().map(|url| (url.clone(), self.client.status(url))).collect()
     }
 
+    /// What all keys of the store begin with, behind `etcd:`.
+    pub fn place(&self) -> PathBuf {
+        named(self.keys.all())
+    }
+
+    /// The key of a reservation's record.
+    pub fn record_place(&self, id: ReservationId) -> PathBuf {
+        named(&self.keys.of_reservation(Folder::Reservations, id))
+    }
+
+    /// What the keys of the archive begin with.
+    pub fn archive_place(&self) -> PathBuf {
+        named(&self.keys.folder(Folder::Archive))
+    }
+
     fn damaged(&self, key: &str, source: RecordError) -> EngineError {
         EngineError::Damaged { path: format!("etcd:{key}").into(), source }
     }
@@ -143,6 +159,11 @@ impl<C: Clock> EtcdEngine<C> {
     fn bytes(&self, key: &str, record: &impl serde::Serialize) -> Result<Vec<u8>, EngineError> {
         to_file_bytes(record).map_err(|source| self.damaged(key, source))
     }
+}
+
+/// A key, where others tell of a file.
+fn named(key: &str) -> PathBuf {
+    PathBuf::from(format!("etcd:{key}"))
 }
 
 /// A request that somebody is in the way of.

@@ -1,0 +1,225 @@
+//! Which engine keeps the reservations of a repository, and where: from `muse.toml` at the top of the tree, which is meant to
+//! be committed, `.muse/config.toml`, which is this machine's own and stronger, and the environment, which is strongest.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use muse_coord::Endpoints;
+use muse_repo::Repository;
+use serde::Deserialize;
+
+use crate::error::{CommandError, Kind};
+
+/// The file that is committed.
+const SHARED_FILE: &str = "muse.toml";
+/// The file of this machine.
+const OWN_FILE: &str = "config.toml";
+
+/// The longest name of a repository, so that keys stay short.
+const REPOSITORY_MAX: usize = 128;
+
+/// Which engine it is.
+#[derive(Clone, Debug)]
+pub(crate) enum EngineSettings {
+    /// Files in the store's folder.
+    Files,
+    /// etcd.
+    Etcd { endpoints: Endpoints, repository: String },
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct File {
+    coordination: Table,
+}
+
+/// The table `[coordination]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Table {
+    engine: Option<String>,
+    endpoints: Option<Vec<String>>,
+    ca: Option<PathBuf>,
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+    user: Option<String>,
+    password_file: Option<PathBuf>,
+    repository: Option<String>,
+}
+
+/// The variables `MUSE_COORD_*` that are set and not empty.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Variables {
+    engine: Option<OsString>,
+    endpoints: Option<OsString>,
+    ca: Option<OsString>,
+    cert: Option<OsString>,
+    key: Option<OsString>,
+    user: Option<OsString>,
+    password: Option<OsString>,
+    password_file: Option<OsString>,
+    repository: Option<OsString>,
+}
+
+impl Variables {
+    /// Asks `variable` for each.
+    pub(crate) fn read(variable: impl Fn(&'static str) -> Option<OsString>) -> Variables {
+        Variables {
+            engine: variable("MUSE_COORD_ENGINE"),
+            endpoints: variable("MUSE_COORD_ENDPOINTS"),
+            ca: variable("MUSE_COORD_CA"),
+            cert: variable("MUSE_COORD_CERT"),
+            key: variable("MUSE_COORD_KEY"),
+            user: variable("MUSE_COORD_USER"),
+            password: variable("MUSE_COORD_PASSWORD"),
+            password_file: variable("MUSE_COORD_PASSWORD_FILE"),
+            repository: variable("MUSE_COORD_REPOSITORY"),
+        }
+    }
+
+    fn table(&self) -> Result<Table, CommandError> {
+        let text = |name: &str, value: &Option<OsString>| -> Result<Option<String>, CommandError> {
+            let text =
+                |value: OsString| value.into_string().map_err(|_| bad(format!("{name} is not valid UTF-8")));
+            value.clone().map(text).transpose()
+        };
+        let endpoints = text("MUSE_COORD_ENDPOINTS", &self.endpoints)?;
+        Ok(Table {
+            engine: text("MUSE_COORD_ENGINE", &self.engine)?,
+            endpoints: endpoints.map(|all| all.split(',').map(|one| one.trim().to_owned()).collect()),
+            ca: self.ca.clone().map(PathBuf::from),
+            cert: self.cert.clone().map(PathBuf::from),
+            key: self.key.clone().map(PathBuf::from),
+            user: text("MUSE_COORD_USER", &self.user)?,
+            password_file: self.password_file.clone().map(PathBuf::from),
+            repository: text("MUSE_COORD_REPOSITORY", &self.repository)?,
+        })
+    }
+}
+
+impl EngineSettings {
+    /// What is configured for a repository.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::BadConfig`] when a file cannot be read or says what is not understood.
+    pub(crate) fn read(
+        repository: &Repository,
+        variables: &Variables,
+    ) -> Result<EngineSettings, CommandError> {
+        let own = read(&repository.store().join(OWN_FILE))?;
+        let shared = read(&repository.top().join(SHARED_FILE))?;
+        let table = variables.table()?.over(own).over(shared);
+        match table.engine.as_deref() {
+            None | Some("files") => Ok(EngineSettings::Files),
+            Some("etcd") => etcd(table, variables),
+            Some(other) => Err(bad(format!("there is no engine `{other}`: write `files` or `etcd`"))),
+        }
+    }
+}
+
+impl Table {
+    /// What stands here, else what stands in `weaker`.
+    fn over(self, weaker: Table) -> Table {
+        Table {
+            engine: self.engine.or(weaker.engine),
+            endpoints: self.endpoints.or(weaker.endpoints),
+            ca: self.ca.or(weaker.ca),
+            cert: self.cert.or(weaker.cert),
+            key: self.key.or(weaker.key),
+            user: self.user.or(weaker.user),
+            password_file: self.password_file.or(weaker.password_file),
+            repository: self.repository.or(weaker.repository),
+        }
+    }
+}
+
+fn etcd(table: Table, variables: &Variables) -> Result<EngineSettings, CommandError> {
+    let repository = table.repository.ok_or_else(|| {
+        bad("the engine `etcd` needs `repository`, the name by which all clones of this repository find each other: \
+             add it to [coordination] in muse.toml, for example `repository = \"shop\"`")
+    })?;
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if repository.is_empty() || repository.len() > REPOSITORY_MAX || !repository.chars().all(is_of_name) {
+        return Err(bad(format!(
+            "`repository` is 1 to {REPOSITORY_MAX} letters, digits, `.`, `_` and `-`, and not `{repository}`: \
+             choose another"
+        )));
+    }
+    let bytes = |path: &Option<PathBuf>| -> Result<Option<Vec<u8>>, CommandError> {
+        let read = |path: &PathBuf| fs::read(path).map_err(|error| unreadable(path, &error));
+        path.as_ref().map(read).transpose()
+    };
+    let identity = match (bytes(&table.cert)?, bytes(&table.key)?) {
+        (Some(cert), Some(key)) => Some((cert, key)),
+        (None, None) => None,
+        _ => return Err(bad("`cert` and `key` go together: give both, or neither")),
+    };
+    let login = match table.user {
+        Some(user) => Some((user, password(table.password_file.as_deref(), variables)?)),
+        None => None,
+    };
+    let endpoints =
+        Endpoints { urls: table.endpoints.unwrap_or_default(), ca: bytes(&table.ca)?, identity, login };
+    Ok(EngineSettings::Etcd { endpoints, repository })
+}
+
+/// The password: from the environment, or from a file that nobody else can read.
+fn password(file: Option<&Path>, variables: &Variables) -> Result<String, CommandError> {
+    if let Some(password) = &variables.password {
+        let password = password.clone().into_string();
+        return password.map_err(|_| bad("MUSE_COORD_PASSWORD is not valid UTF-8: set another"));
+    }
+    let Some(file) = file else {
+        return Err(bad(
+            "`user` needs a password: set MUSE_COORD_PASSWORD, or name a file in `password_file` that only you can \
+             read",
+        ));
+    };
+    let mode = file.metadata().map_err(|error| unreadable(file, &error))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(bad(format!(
+            "others can read the password in {0}: `chmod 600 {0}`, and change it if they may have",
+            file.display()
+        )));
+    }
+    let text = fs::read_to_string(file).map_err(|error| unreadable(file, &error))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// A file of settings; an empty one where there is none. Paths in it are relative to its folder.
+fn read(path: &Path) -> Result<Table, CommandError> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Table::default());
+        }
+        Err(error) => return Err(unreadable(path, &error)),
+    };
+    let file: File = toml::from_str(&text).map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start);
+        let line = text.get(..start).unwrap_or_default().matches('\n').count() + 1;
+        bad(format!("{}, line {line}: {}: mend it", path.display(), error.message()))
+    })?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let beside = |its: Option<PathBuf>| its.map(|its| folder.join(its));
+    let table = file.coordination;
+    Ok(Table {
+        ca: beside(table.ca),
+        cert: beside(table.cert),
+        key: beside(table.key),
+        password_file: beside(table.password_file),
+        ..table
+    })
+}
+
+fn bad(message: impl Into<String>) -> CommandError {
+    CommandError::new(Kind::BadConfig, message)
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> CommandError {
+    bad(format!("{} cannot be read ({error}): mend it, or name another", path.display()))
+}
