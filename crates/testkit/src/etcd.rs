@@ -12,6 +12,10 @@ use std::{env, fs, process};
 
 use crate::process::until;
 
+/// Ends etcd, and removes its folder, once nobody holds the other end of its standard input.
+const SCRIPT: &str =
+    "folder=$1; shift; etcd \"$@\" & etcd=$!; cat > /dev/null; kill -9 $etcd; wait; rm -rf \"$folder\"";
+
 /// A member of a cluster of one.
 #[derive(Debug)]
 pub struct Etcd {
@@ -33,8 +37,6 @@ impl Etcd {
         let url = format!("http://127.0.0.1:{client}");
         let peer = format!("http://127.0.0.1:{peer}");
         let mut shell = Command::new("sh");
-        const SCRIPT: &str = "folder=$1; shift; etcd \"$@\" & etcd=$!; cat > /dev/null; \
-                              kill -9 $etcd; wait; rm -rf \"$folder\"";
         shell.args(["-c", SCRIPT, "sh"]).arg(&folder);
         shell.args(["--name", "m1", "--data-dir"]).arg(folder.join("data"));
         shell.args(["--listen-client-urls", &url, "--advertise-client-urls", &url]);

@@ -24,17 +24,28 @@ const TWIN_VARIABLE: &str = "MUSE_TWIN_WITHOUT";
 pub struct Muse {
     program: PathBuf,
     without: Option<&'static str>,
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Muse {
     /// The built program at `program`: `env!("CARGO_BIN_EXE_muse")`.
     pub fn new(program: impl Into<PathBuf>) -> Muse {
-        Muse { program: program.into(), without: None }
+        Muse { program: program.into(), without: None, variables: Vec::new() }
     }
 
     /// The twin at `program`, without the protection of that name.
     pub fn twin(program: impl Into<PathBuf>, without: &'static str) -> Muse {
-        Muse { program: program.into(), without: Some(without) }
+        Muse { program: program.into(), without: Some(without), variables: Vec::new() }
+    }
+
+    /// The built program at `program`, whose reservations are kept by an etcd, in a repository that nobody else uses.
+    pub fn on_etcd(program: impl Into<PathBuf>, etcd: &crate::etcd::Etcd) -> Muse {
+        let variables = vec![
+            ("MUSE_COORD_ENGINE", "etcd".to_owned()),
+            ("MUSE_COORD_ENDPOINTS", etcd.url().to_owned()),
+            ("MUSE_COORD_REPOSITORY", crate::etcd::Etcd::repository()),
+        ];
+        Muse { variables, ..Muse::new(program) }
     }
 
     /// Where it is.
@@ -73,6 +84,7 @@ impl Muse {
         if let Some(without) = self.without {
             command.env(TWIN_VARIABLE, without);
         }
+        command.envs(self.variables.iter().map(|(name, value)| (*name, value.as_str())));
         command
     }
 

@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::error::{CommandError, Kind};
 use crate::exit;
 use crate::output::{Answer, Report, Screen};
+use crate::settings::EngineSettings;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct FsckReport {
@@ -62,6 +63,13 @@ impl Report for FsckReport {
 
 pub(crate) fn run(args: &FsckArgs, context: &Context) -> Result<Answer<FsckReport>, CommandError> {
     let repository = context.repository()?;
+    if let EngineSettings::Etcd { .. } = context.settings(&repository)? {
+        return Err(CommandError::new(
+            Kind::Usage,
+            "fsck checks a store of files, and the reservations of this repository are in etcd: with \
+             MUSE_COORD_ENGINE=files it checks what the files hold",
+        ));
+    }
     let repair = if args.repair { Repair::Yes } else { Repair::No };
     let progress = context.progress();
     let checked = context.files(&repository).check(repair, &*progress)?;

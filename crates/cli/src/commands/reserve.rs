@@ -273,6 +273,14 @@ fn answered(
         Reserved::Granted(grant) => {
             let now = context.now();
             warnings.extend(grant_warnings(&grant, request, now));
+            let kept = grant.lease.reservation.ttl_seconds;
+            if !grant.renewed && kept != request.ttl {
+                warnings.push(format!(
+                    "etcd keeps no reservation for less than {} s: it is for so long, and not for {} s",
+                    kept.get(),
+                    request.ttl.get()
+                ));
+            }
             // The store's lock is not held any more, and a grant that was made before has told it.
             if !grant.renewed {
                 warnings.extend(unknown::warnings(&grant.lease.reservation.addresses, top));

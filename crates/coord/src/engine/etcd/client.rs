@@ -215,12 +215,7 @@ impl Client {
                         continue;
                     }
                     Err(Failed::Unreached(why)) => last = format!("{url}: {why}"),
-                    Err(Failed::Unclear(why)) => {
-                        last = format!("{url}: {why}");
-                        is_unclear = true;
-                        is_worth_waiting = true;
-                    }
-                    Err(Failed::NotNow(why)) => {
+                    Err(Failed::Unclear(why) | Failed::NotNow(why)) => {
                         last = format!("{url}: {why}");
                         is_unclear = true;
                         is_worth_waiting = true;

@@ -7,6 +7,13 @@ use super::client::{Call, Client};
 use super::wire::{Int, LeaseAnswer, LeaseGrant, LeaseName, Streamed};
 use crate::engine::EngineError;
 
+/// How long something lasts still. etcd tells whole seconds, rounded down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Left {
+    pub(super) at_least: Duration,
+    pub(super) at_most: Duration,
+}
+
 /// Gives leases and keeps them alive. A test can let time pass.
 pub(super) trait Lessor: std::fmt::Debug + Send + Sync {
     /// Ends what has lapsed, where nobody else does: in tests.
@@ -19,8 +26,8 @@ pub(super) trait Lessor: std::fmt::Debug + Send + Sync {
     /// Gives a lease its whole time again; `false` if there is none.
     fn keep_alive(&self, id: Int) -> Result<bool, EngineError>;
 
-    /// How long a lease lasts still, at least; `None` if there is none.
-    fn left(&self, id: Int) -> Result<Option<Duration>, EngineError>;
+    /// How long a lease lasts still; `None` if there is none.
+    fn left(&self, id: Int) -> Result<Option<Left>, EngineError>;
 
     /// Ends a lease, which nothing depends on any more. One that cannot be ended lapses by itself.
     fn end(&self, id: Int);
@@ -76,11 +83,15 @@ impl Lessor for Etcd {
         Ok(answer.result.ttl.0 > 0)
     }
 
-    fn left(&self, id: Int) -> Result<Option<Duration>, EngineError> {
+    fn left(&self, id: Int) -> Result<Option<Left>, EngineError> {
         let answer: LeaseAnswer =
             self.0.call("/v3/lease/timetolive", Call::Read("ask for a lease"), &LeaseName { id })?;
         // -1 for one that is not there.
-        Ok(u64::try_from(answer.ttl.0).ok().map(Duration::from_secs))
+        let left = u64::try_from(answer.ttl.0).ok();
+        Ok(left.map(|left| Left {
+            at_least: Duration::from_secs(left),
+            at_most: Duration::from_secs(left.saturating_add(1)),
+        }))
     }
 
     fn end(&self, id: Int) {

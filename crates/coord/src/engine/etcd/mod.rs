@@ -29,7 +29,7 @@ pub use self::client::{Endpoints, EndpointsError};
 
 use self::client::{Call, Client, DEADLINE};
 use self::keys::{Folder, Keys, Life};
-use self::lessor::{Etcd, Lessor};
+use self::lessor::{Etcd, Left, Lessor};
 use self::reading::{Lives, Snapshot};
 use self::wire::{Compare, Range, RangeAnswer, Step, Transaction, TransactionAnswer};
 use crate::address::Address;
@@ -129,10 +129,6 @@ impl<C: Clock> EtcdEngine<C> {
         named(&self.keys.folder(Folder::Archive))
     }
 
-    fn damaged(&self, key: &str, source: RecordError) -> EngineError {
-        EngineError::Damaged { path: format!("etcd:{key}").into(), source }
-    }
-
     fn range(&self, what: &'static str, range: &Range) -> Result<RangeAnswer, EngineError> {
         #[cfg(test)]
         self.lessor.pass_time();
@@ -155,10 +151,14 @@ impl<C: Clock> EtcdEngine<C> {
             Err(error) => Err(error),
         }
     }
+}
 
-    fn bytes(&self, key: &str, record: &impl serde::Serialize) -> Result<Vec<u8>, EngineError> {
-        to_file_bytes(record).map_err(|source| self.damaged(key, source))
-    }
+fn damaged(key: &str, source: RecordError) -> EngineError {
+    EngineError::Damaged { path: named(key), source }
+}
+
+fn bytes(key: &str, record: &impl serde::Serialize) -> Result<Vec<u8>, EngineError> {
+    to_file_bytes(record).map_err(|source| damaged(key, source))
 }
 
 /// A key, where others tell of a file.
@@ -216,7 +216,7 @@ impl<C: Clock> EtcdEngine<C> {
                 }
             }
             let take_over = request.take_over.clone().filter(|_| !void);
-            let asked = Request { take_over, ttl, ..request.clone() };
+            let asked = Request { ttl, take_over, ..request.clone() };
             match decide(&asked, &candidates, &ahead, now) {
                 Decision::Deny { conflicts } => {
                     let denial = Denial { snapshot, conflicts, candidates, ahead, now };
@@ -326,9 +326,8 @@ impl<C: Clock> EtcdEngine<C> {
             EngineError::TokensExhausted { path: format!("etcd:{}", self.keys.token()).into() }
         })?;
         let record_key = self.keys.folder(Folder::Reservations);
-        let reservation = request
-            .reservation_for(ticket, token, now)
-            .map_err(|source| self.damaged(&record_key, source))?;
+        let reservation =
+            request.reservation_for(ticket, token, now).map_err(|source| damaged(&record_key, source))?;
         let id = reservation.reservation_id;
         let seconds = request.ttl.get();
         let lease = self.keys.lease_of(id, Life::Grant, seconds);
@@ -347,13 +346,13 @@ impl<C: Clock> EtcdEngine<C> {
                 }),
             };
         }
-        let bytes = self.bytes(&record_key, &reservation)?;
+        let record = bytes(&record_key, &reservation)?;
         let mut transaction = Transaction {
             compare: vec![Compare::unchanged(self.keys.token().as_str(), snapshot.token_revision())],
             success: vec![
                 Step::put(self.keys.token().as_str(), format!("{token}\n").into_bytes()),
-                Step::put(self.keys.of_reservation(Folder::Reservations, id).as_str(), bytes.clone()),
-                Step::put(self.keys.of_reservation(Folder::Standing, id).as_str(), bytes),
+                Step::put(self.keys.of_reservation(Folder::Reservations, id).as_str(), record.clone()),
+                Step::put(self.keys.of_reservation(Folder::Standing, id).as_str(), record),
                 Step::put_bound(self.keys.life_of(id, Life::Grant).as_str(), Vec::new(), lease),
             ],
             failure: Vec::new(),
@@ -362,7 +361,7 @@ impl<C: Clock> EtcdEngine<C> {
             let its = lapsed.reservation.reservation_id;
             let standing = self.keys.of_reservation(Folder::Standing, its);
             let key = self.keys.of_reservation(Folder::Superseded, its);
-            let mark = self.bytes(&key, &lapsed.superseded_by(id, &request.run, now))?;
+            let mark = bytes(&key, &lapsed.superseded_by(id, &request.run, now))?;
             transaction.compare.push(Compare::present(standing.as_str()));
             for life in [Life::Grant, Life::Beat] {
                 transaction.compare.push(Compare::absent(self.keys.life_of(its, life).as_str()));
@@ -383,7 +382,7 @@ impl<C: Clock> EtcdEngine<C> {
             let release =
                 Release::new(its, Some(&target.run_id), &request.run, Some(take_over.reason.clone()), now);
             transaction.compare.push(Compare::present(standing.as_str()));
-            transaction.success.push(Step::put(key.as_str(), self.bytes(&key, &release)?));
+            transaction.success.push(Step::put(key.as_str(), bytes(&key, &release)?));
             transaction.success.push(Step::delete(standing.as_str()));
             transaction.success.push(Step::delete_all(&self.keys.life(its)));
             ended.extend(snapshot.lives(its).leases());
@@ -420,8 +419,9 @@ impl<C: Clock> EtcdEngine<C> {
         let heartbeat = self.heartbeat(id)?;
         let lease = Lease { heartbeat, ..lease.clone() };
         let mut heartbeat = lease.renewal(request.ttl, now);
-        let lasts_longer = self.left(&lives)?.is_some_and(|left| left >= seconds(request.ttl.get()));
-        let kept = if lasts_longer {
+        let left = self.left(&lives)?.map(|left| left.at_least);
+        let kept = if let Some(left) = left.filter(|left| *left >= seconds(request.ttl.get())) {
+            heartbeat.extended_expires_at = reading::plus(now, left);
             self.keep_as_it_is(id, &lives, &mut heartbeat)?
         } else {
             self.keep_for(id, &lives, request.ttl.get(), &mut heartbeat, &lease)?
@@ -437,7 +437,7 @@ impl<C: Clock> EtcdEngine<C> {
     }
 
     /// How long the longer one of the two lives lasts; `None` where both are over.
-    fn left(&self, lives: &Lives) -> Result<Option<Duration>, EngineError> {
+    fn left(&self, lives: &Lives) -> Result<Option<Left>, EngineError> {
         let mut longest = None;
         for lease in lives.leases() {
             longest = longest.max(self.lessor.left(lease)?);
@@ -457,7 +457,7 @@ impl<C: Clock> EtcdEngine<C> {
         for (life, lease) in lives.each() {
             compare.push(Compare::bound(self.keys.life_of(id, life).as_str(), lease));
         }
-        let success = vec![Step::put(key.as_str(), self.bytes(&key, heartbeat)?)];
+        let success = vec![Step::put(key.as_str(), bytes(&key, heartbeat)?)];
         self.commit("send a heartbeat", Transaction { compare, success, failure: Vec::new() })
     }
 
@@ -492,7 +492,7 @@ impl<C: Clock> EtcdEngine<C> {
         }
         let success = vec![
             Step::put_bound(beat.as_str(), Vec::new(), new),
-            Step::put(key.as_str(), self.bytes(&key, heartbeat)?),
+            Step::put(key.as_str(), bytes(&key, heartbeat)?),
         ];
         let is_kept =
             self.commit("send a heartbeat", Transaction { compare, success, failure: Vec::new() })?;
@@ -523,10 +523,11 @@ impl<C: Clock> EtcdEngine<C> {
     fn beat_again(&self, beat: &Beat) -> Result<Option<Beaten>, EngineError> {
         let id = beat.reservation;
         let lease = self.keys.lease_of(id, Life::Beat, beat.extension.get());
+        // Before it is kept alive: what is told of its end is never later than etcd's own.
+        let now = self.clock.now();
         if !self.lessor.keep_alive(lease)? {
             return Ok(None);
         }
-        let now = self.clock.now();
         let key = self.keys.of_reservation(Folder::Heartbeats, id);
         let heartbeat = Heartbeat {
             schema_version: crate::record::SCHEMA_VERSION,
@@ -545,7 +546,7 @@ impl<C: Clock> EtcdEngine<C> {
             success: vec![
                 Step::get(key.as_str()),
                 Step::get(self.keys.of_reservation(Folder::Standing, id).as_str()),
-                Step::put(key.as_str(), self.bytes(&key, &heartbeat)?),
+                Step::put(key.as_str(), bytes(&key, &heartbeat)?),
             ],
             failure: Vec::new(),
         };
@@ -562,7 +563,7 @@ impl<C: Clock> EtcdEngine<C> {
         }
         let standing = self.keys.of_reservation(Folder::Standing, id);
         let reservation = Reservation::from_bytes(id, value(1).unwrap_or_default())
-            .map_err(|source| self.damaged(&standing, source))?;
+            .map_err(|source| damaged(&standing, source))?;
         Ok(Some(Beaten::Extended {
             heartbeat,
             holder: reservation.run_id,
@@ -586,11 +587,11 @@ impl<C: Clock> EtcdEngine<C> {
         let is_holder = lease.reservation.run_id == beat.run;
         let extension = beat.extension.get();
         let left = match lives.of(Life::Beat) {
-            Some(its) if !is_holder => self.lessor.left(its)?,
+            Some(its) if !is_holder => self.lessor.left(its)?.map(|left| left.at_least),
             _ => None,
         };
         // The times of records are of whoever wrote them; what is left is etcd's word.
-        let until = left.map(|left| now.plus_seconds(u32::try_from(left.as_secs()).unwrap_or(u32::MAX)));
+        let until = left.map(|left| reading::plus(now, left));
         let mut told = Lease { heartbeat: lease.heartbeat.clone(), ..lease.clone() };
         if let Some(heartbeat) = &mut told.heartbeat {
             heartbeat.extended_expires_at = until.unwrap_or(now);
@@ -650,7 +651,7 @@ impl<C: Clock> EtcdEngine<C> {
                     Compare::present(self.keys.of_reservation(Folder::Reservations, id).as_str()),
                 ],
                 success: vec![
-                    Step::put(key.as_str(), self.bytes(&key, &release)?),
+                    Step::put(key.as_str(), bytes(&key, &release)?),
                     Step::delete(self.keys.of_reservation(Folder::Standing, id).as_str()),
                     Step::delete_all(&self.keys.life(id)),
                 ],
@@ -687,7 +688,7 @@ impl<C: Clock> EtcdEngine<C> {
         let key = self.keys.ticket(number);
         let lease = self.keys.lease_of_ticket(number);
         self.lessor.grant(lease, LEASE_SECONDS)?;
-        let ticket = self.bytes(&key, &Ticket::new(number, request, now))?;
+        let ticket = bytes(&key, &Ticket::new(number, request, now))?;
         let transaction = Transaction {
             compare: vec![
                 Compare::unchanged(self.keys.token().as_str(), snapshot.token_revision()),
@@ -845,7 +846,7 @@ impl<C: Clock> Engine for EtcdEngine<C> {
     }
 
     fn archived(&self) -> Result<Lines<'_>, EngineError> {
-        self.archive_lines()
+        Ok(self.archive_lines())
     }
 
     fn find_archived(&self, id: ReservationId) -> Result<Option<Archived>, EngineError> {

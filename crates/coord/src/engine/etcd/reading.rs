@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::client::Call;
 use super::keys::{Folder, Life};
 use super::wire::{Compare, Int, KeyValue, Range, RangeAnswer, Step, Transaction, TransactionAnswer};
-use super::{ARCHIVED_AT_ONCE, EtcdEngine};
+use super::{ARCHIVED_AT_ONCE, EtcdEngine, damaged};
 use crate::archive::{Archived, Bounds, Collected, Retention};
 use crate::clock::{Clock, Timestamp};
 use crate::decide::Request;
@@ -147,6 +147,44 @@ fn last_name(key: &[u8]) -> Option<&str> {
     std::str::from_utf8(key).ok()?.rsplit('/').next()
 }
 
+fn is_not_moved(moved: &RangeAnswer) -> Result<(), EngineError> {
+    match moved.kvs.first() {
+        Some(kv) => Err(EngineError::Moved { to: String::from_utf8_lossy(&kv.value.0).trim().to_owned() }),
+        None => Ok(()),
+    }
+}
+
+fn line_of(kv: &KeyValue) -> Result<(u64, Archived), EngineError> {
+    let key = String::from_utf8_lossy(&kv.key.0).into_owned();
+    let number = last_name(&kv.key.0).and_then(|digits| digits.parse().ok()).unwrap_or_default();
+    Archived::from_line(&kv.value.0).map(|line| (number, line)).map_err(|source| EngineError::DamagedLine {
+        path: format!("etcd:{key}").into(),
+        line: number,
+        source,
+    })
+}
+
+fn reservation_of(kv: &KeyValue) -> Result<Reservation, EngineError> {
+    let key = String::from_utf8_lossy(&kv.key.0).into_owned();
+    let Some(id) = last_name(&kv.key.0).and_then(|name| name.parse().ok()) else {
+        let detail = "it is no reservation, and must not lie there";
+        return Err(EngineError::Misplaced { path: format!("etcd:{key}").into(), detail });
+    };
+    Reservation::from_bytes(id, &kv.value.0).map_err(|source| damaged(&key, source))
+}
+
+/// A ticket that is there: its lease is, so it counts, whatever its writer's clock said.
+fn ticket_of(kv: &KeyValue, now: Timestamp) -> Result<Ticket, EngineError> {
+    let key = String::from_utf8_lossy(&kv.key.0).into_owned();
+    let digits = last_name(&kv.key.0).map(|name| name.trim_start_matches('0'));
+    let Some(number) = digits.and_then(|digits| digits.parse().ok()) else {
+        let detail = "it is no ticket, and must not lie there";
+        return Err(EngineError::Misplaced { path: format!("etcd:{key}").into(), detail });
+    };
+    let ticket = Ticket::from_bytes(number, &kv.value.0).map_err(|source| damaged(&key, source))?;
+    Ok(Ticket { expires_at: now.plus_seconds(LEASE_SECONDS), ..ticket })
+}
+
 impl<C: Clock> EtcdEngine<C> {
     /// All that a grant is decided by.
     ///
@@ -183,7 +221,7 @@ impl<C: Clock> EtcdEngine<C> {
         let mut answers = answer.responses.into_iter().map(|its| its.response_range);
         let mut next = || answers.next().unwrap_or_default();
         let (moved, token, queue, waiting, alive, first) = (next(), next(), next(), next(), next(), next());
-        self.is_not_moved(&moved)?;
+        is_not_moved(&moved)?;
         let mut snapshot = Snapshot { revision, ..Snapshot::default() };
         if let Some(kv) = token.kvs.first() {
             snapshot.token_revision = kv.mod_revision;
@@ -192,26 +230,17 @@ impl<C: Clock> EtcdEngine<C> {
         snapshot.queue_revision = queue.kvs.first().map_or(Int(0), |kv| kv.mod_revision);
         let now = self.clock.now();
         for kv in &waiting.kvs {
-            match self.ticket_of(kv, now) {
+            match ticket_of(kv, now) {
                 Ok(ticket) => drop(snapshot.tickets.insert(ticket.ticket, ticket)),
                 Err(error) => snapshot.damaged_tickets.push(error),
             }
         }
         snapshot.lives = self.lives_of(&alive.kvs);
-        self.each_page(first, &standing, revision, |kv| match self.reservation_of(kv) {
+        self.each_page(first, &standing, revision, |kv| match reservation_of(kv) {
             Ok(reservation) => drop(snapshot.standing.insert(reservation.reservation_id, reservation)),
             Err(error) => snapshot.damaged.push(error),
         })?;
         Ok(snapshot)
-    }
-
-    fn is_not_moved(&self, moved: &RangeAnswer) -> Result<(), EngineError> {
-        match moved.kvs.first() {
-            Some(kv) => {
-                Err(EngineError::Moved { to: String::from_utf8_lossy(&kv.value.0).trim().to_owned() })
-            }
-            None => Ok(()),
-        }
     }
 
     fn token_of(&self, kv: &KeyValue) -> Result<Token, EngineError> {
@@ -257,15 +286,6 @@ impl<C: Clock> EtcdEngine<C> {
         Ok(all)
     }
 
-    fn reservation_of(&self, kv: &KeyValue) -> Result<Reservation, EngineError> {
-        let key = String::from_utf8_lossy(&kv.key.0).into_owned();
-        let Some(id) = last_name(&kv.key.0).and_then(|name| name.parse().ok()) else {
-            let detail = "it is no reservation, and must not lie there";
-            return Err(EngineError::Misplaced { path: format!("etcd:{key}").into(), detail });
-        };
-        Reservation::from_bytes(id, &kv.value.0).map_err(|source| self.damaged(&key, source))
-    }
-
     fn lives_of(&self, kvs: &[KeyValue]) -> BTreeMap<ReservationId, Lives> {
         let folder = self.keys.folder(Folder::Alive);
         let mut lives: BTreeMap<ReservationId, Lives> = BTreeMap::new();
@@ -280,22 +300,10 @@ impl<C: Clock> EtcdEngine<C> {
         lives
     }
 
-    /// A ticket that is there: its lease is, so it counts, whatever its writer's clock said.
-    fn ticket_of(&self, kv: &KeyValue, now: Timestamp) -> Result<Ticket, EngineError> {
-        let key = String::from_utf8_lossy(&kv.key.0).into_owned();
-        let digits = last_name(&kv.key.0).map(|name| name.trim_start_matches('0'));
-        let Some(number) = digits.and_then(|digits| digits.parse().ok()) else {
-            let detail = "it is no ticket, and must not lie there";
-            return Err(EngineError::Misplaced { path: format!("etcd:{key}").into(), detail });
-        };
-        let ticket = Ticket::from_bytes(number, &kv.value.0).map_err(|source| self.damaged(&key, source))?;
-        Ok(Ticket { expires_at: now.plus_seconds(LEASE_SECONDS), ..ticket })
-    }
-
     pub(super) fn ticket(&self, number: TicketNumber) -> Result<Option<Ticket>, EngineError> {
         let range = Range { key: self.keys.ticket(number).as_str().into(), ..Range::default() };
         let answer = self.range("read a ticket", &range)?;
-        answer.kvs.first().map(|kv| self.ticket_of(kv, self.clock.now())).transpose()
+        answer.kvs.first().map(|kv| ticket_of(kv, self.clock.now())).transpose()
     }
 
     /// A reservation with what etcd says of its life.
@@ -313,7 +321,7 @@ impl<C: Clock> EtcdEngine<C> {
     fn with_life(&self, mut lease: Lease, lives: &Lives, now: Timestamp) -> Result<Lease, EngineError> {
         let recorded = lease.recorded_expiry();
         let lapses_at = match self.left(lives)? {
-            Some(left) => plus(now, left),
+            Some(left) => plus(now, left.at_most),
             // When it was is not known; not later than now.
             None => recorded.min(now),
         };
@@ -332,12 +340,12 @@ impl<C: Clock> EtcdEngine<C> {
         let answer: TransactionAnswer = self.transact(Call::Read("read a reservation"), &question)?;
         let range = |at: usize| answer.responses.get(at).map(|its| &its.response_range);
         if let Some(moved) = range(5) {
-            self.is_not_moved(moved)?;
+            is_not_moved(moved)?;
         }
         let value = |at: usize| range(at)?.kvs.first().map(|kv| kv.value.0.as_slice());
         let Some(bytes) = value(0) else { return Ok(None) };
         let reservation = Reservation::from_bytes(id, bytes)
-            .map_err(|source| self.damaged(&key(Folder::Reservations), source))?;
+            .map_err(|source| damaged(&key(Folder::Reservations), source))?;
         let lives = range(4).map(|alive| self.lives_of(&alive.kvs)).unwrap_or_default();
         let lives = lives.get(&id).cloned().unwrap_or_default();
         let lease = Lease {
@@ -363,7 +371,7 @@ impl<C: Clock> EtcdEngine<C> {
         let mut snapshot = self.look()?;
         let heartbeats = self.folder(Folder::Heartbeats, snapshot.revision)?;
         let now = self.clock.now();
-        let mut damaged = std::mem::take(&mut snapshot.damaged);
+        let mut unread = std::mem::take(&mut snapshot.damaged);
         let mut leases = Vec::new();
         for (id, reservation) in std::mem::take(&mut snapshot.standing) {
             if !wanted(&reservation) {
@@ -374,11 +382,11 @@ impl<C: Clock> EtcdEngine<C> {
                 Ok(heartbeat) => {
                     leases.push(self.lease(reservation, &snapshot.lives(id), heartbeat, now)?);
                 }
-                Err(error) => damaged.push(error),
+                Err(error) => unread.push(error),
             }
         }
-        damaged.sort_by_key(ToString::to_string);
-        Ok(Listing { leases, damaged, unsure: Vec::new() })
+        unread.sort_by_key(ToString::to_string);
+        Ok(Listing { leases, damaged: unread, unsure: Vec::new() })
     }
 
     /// All that is not archived.
@@ -395,7 +403,7 @@ impl<C: Clock> EtcdEngine<C> {
             let reservation = match Reservation::from_bytes(id, &bytes) {
                 Ok(reservation) => reservation,
                 Err(source) => {
-                    listing.damaged.push(self.damaged(&key(Folder::Reservations), source));
+                    listing.damaged.push(damaged(&key(Folder::Reservations), source));
                     continue;
                 }
             };
@@ -440,7 +448,9 @@ impl<C: Clock> EtcdEngine<C> {
         over.sort_unstable_by_key(|(token, ..)| *token);
         over.truncate(retention.at_most.unwrap_or(usize::MAX));
         if retention.dry_run {
-            over.iter().for_each(|(.., ended_at)| collected.count(*ended_at));
+            for (.., ended_at) in &over {
+                collected.count(*ended_at);
+            }
             return Ok(collected);
         }
         progress.begin(Some(over.len() as u64), "archiving");
@@ -476,7 +486,7 @@ impl<C: Clock> EtcdEngine<C> {
             let batch_position = u32::try_from(position).unwrap_or_default();
             let Some(line) = Archived::of(lease.clone(), bounds, batch_position, now) else { continue };
             let key = |folder| self.keys.of_reservation(folder, id);
-            let bytes = line.to_line().map_err(|source| self.damaged(&key(Folder::Archive), source))?;
+            let bytes = line.to_line().map_err(|source| damaged(&key(Folder::Archive), source))?;
             // It has neither been revived nor released since, nor archived by somebody else.
             transaction.compare.push(Compare::present(key(Folder::Reservations).as_str()));
             if lease.release.is_present() {
@@ -519,24 +529,16 @@ impl<C: Clock> EtcdEngine<C> {
         let folder = self.keys.folder(Folder::Archive);
         let range = Range { limit: Some(Int(1)), sort_order: Some("DESCEND"), ..Range::all(&folder) };
         let answer = self.range("read the archive", &range)?;
-        answer.kvs.first().map(|kv| self.line_of(kv)).transpose()
-    }
-
-    fn line_of(&self, kv: &KeyValue) -> Result<(u64, Archived), EngineError> {
-        let key = String::from_utf8_lossy(&kv.key.0).into_owned();
-        let number = last_name(&kv.key.0).and_then(|digits| digits.parse().ok()).unwrap_or_default();
-        Archived::from_line(&kv.value.0).map(|line| (number, line)).map_err(|source| {
-            EngineError::DamagedLine { path: format!("etcd:{key}").into(), line: number, source }
-        })
+        answer.kvs.first().map(line_of).transpose()
     }
 
     /// The archive, the newest first, a page at a time.
-    pub(super) fn archive_lines(&self) -> Result<Lines<'_>, EngineError> {
+    pub(super) fn archive_lines(&self) -> Lines<'_> {
         let folder = self.keys.folder(Folder::Archive);
         let mut end = super::wire::end_of(&folder);
         let mut page: std::vec::IntoIter<Result<Archived, EngineError>> = Vec::new().into_iter();
         let mut is_over = false;
-        Ok(Box::new(std::iter::from_fn(move || {
+        Box::new(std::iter::from_fn(move || {
             loop {
                 if let Some(line) = page.next() {
                     return Some(line);
@@ -556,7 +558,7 @@ impl<C: Clock> EtcdEngine<C> {
                         if let Some(last) = answer.kvs.last() {
                             end = last.key.clone();
                         }
-                        let lines = answer.kvs.iter().map(|kv| self.line_of(kv).map(|(_, line)| line));
+                        let lines = answer.kvs.iter().map(|kv| line_of(kv).map(|(_, line)| line));
                         page = lines.collect::<Vec<_>>().into_iter();
                     }
                     Err(error) => {
@@ -565,7 +567,7 @@ impl<C: Clock> EtcdEngine<C> {
                     }
                 }
             }
-        })))
+        }))
     }
 
     pub(super) fn archive_line(&self, id: ReservationId) -> Result<Option<Archived>, EngineError> {
@@ -581,12 +583,12 @@ impl<C: Clock> EtcdEngine<C> {
         let line = self.keys.archive_line(number);
         let answer =
             self.range("read the archive", &Range { key: line.as_str().into(), ..Range::default() })?;
-        answer.kvs.first().map(|kv| self.line_of(kv).map(|(_, line)| line)).transpose()
+        answer.kvs.first().map(|kv| line_of(kv).map(|(_, line)| line)).transpose()
     }
 }
 
 /// So much later, to the microsecond.
-fn plus(now: Timestamp, time: Duration) -> Timestamp {
+pub(super) fn plus(now: Timestamp, time: Duration) -> Timestamp {
     let microseconds = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
     Timestamp::from_microseconds(now.as_microseconds().saturating_add(microseconds))
 }

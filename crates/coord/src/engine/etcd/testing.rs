@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::client::Client;
-use super::lessor::{Etcd, Lessor};
+use super::lessor::{Etcd, Left, Lessor};
 use super::wire::Int;
 use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::engine::EngineError;
@@ -63,11 +63,13 @@ impl Lessor for Manual {
         Ok(true)
     }
 
-    fn left(&self, id: Int) -> Result<Option<Duration>, EngineError> {
+    fn left(&self, id: Int) -> Result<Option<Left>, EngineError> {
         Manual::pass_time(self);
         let now = self.clock.now();
         Ok(self.leases.lock().unwrap().get(&id).map(|(until, _)| {
-            Duration::from_micros(u64::try_from(until.as_microseconds() - now.as_microseconds()).unwrap_or(0))
+            let left = until.as_microseconds() - now.as_microseconds();
+            let left = Duration::from_micros(u64::try_from(left).unwrap_or(0));
+            Left { at_least: left, at_most: left }
         }))
     }
 

@@ -106,8 +106,8 @@ impl Stream {
 
     /// Wakes whoever waits; `false` if nobody does any more.
     fn tell(&mut self) -> bool {
-        match self.writer.write(&[1]) {
-            Ok(_) => true,
+        match self.writer.write_all(&[1]) {
+            Ok(()) => true,
             Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
         }
     }

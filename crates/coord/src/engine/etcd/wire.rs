@@ -99,6 +99,7 @@ pub(super) struct KeyValue {
 
 /// Asks for a key, or for a range of them.
 #[derive(Clone, Debug, Default, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names of the protocol")]
 pub(super) struct Range {
     pub(super) key: Bytes,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -162,6 +163,7 @@ impl Compare {
 }
 
 /// A step of a transaction.
+#[expect(clippy::enum_variant_names, reason = "the names of the protocol")]
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Step {
