@@ -424,7 +424,7 @@ impl<C: Clock> EtcdEngine<C> {
             heartbeat.extended_expires_at = reading::plus(now, left);
             self.keep_as_it_is(id, &lives, &mut heartbeat)?
         } else {
-            self.keep_for(id, &lives, request.ttl.get(), &mut heartbeat, &lease)?
+            self.keep_for(id, &lives, request.ttl.get(), &mut heartbeat)?
         };
         Ok(kept.then_some(Lease { heartbeat: Some(heartbeat), lapses_at: None, ..lease }))
     }
@@ -462,14 +462,14 @@ impl<C: Clock> EtcdEngine<C> {
     }
 
     /// Gives the reservation a life of `extension` seconds from now, and publishes the heartbeat; `false` where it was
-    /// released or superseded, or its life is another one meanwhile.
+    /// released or superseded, or its life is another one meanwhile. Of this and a grant that supersedes it one fails: each
+    /// goes by what the other changes.
     fn keep_for(
         &self,
         id: ReservationId,
         lives: &Lives,
         extension: u32,
         heartbeat: &mut Heartbeat,
-        lease: &Lease,
     ) -> Result<bool, EngineError> {
         let new = self.keys.lease_of(id, Life::Beat, extension);
         let granted = self.lessor.grant(new, extension)?;
@@ -486,10 +486,6 @@ impl<C: Clock> EtcdEngine<C> {
             Some(old) => Compare::bound(beat.as_str(), old),
             None => Compare::absent(beat.as_str()),
         });
-        if lease.lapses_at.is_some() && lives.is_over() {
-            // It is revived: whoever supersedes it at the same time does so on the condition that it is not.
-            compare.push(Compare::absent(self.keys.life_of(id, Life::Grant).as_str()));
-        }
         let success = vec![
             Step::put_bound(beat.as_str(), Vec::new(), new),
             Step::put(key.as_str(), bytes(&key, heartbeat)?),
@@ -600,7 +596,7 @@ impl<C: Clock> EtcdEngine<C> {
         let is_kept = if left.is_some_and(|left| left > seconds(extension)) {
             self.keep_as_it_is(id, &lives, &mut heartbeat)?
         } else {
-            self.keep_for(id, &lives, extension, &mut heartbeat, &lease)?
+            self.keep_for(id, &lives, extension, &mut heartbeat)?
         };
         Ok(is_kept.then_some(Beaten::Extended {
             heartbeat,
@@ -617,6 +613,7 @@ impl<C: Clock> EtcdEngine<C> {
         now: Timestamp,
     ) -> Result<Released, EngineError> {
         let time = Stopwatch::start();
+        let mut was_tried = false;
         loop {
             let (lease, lives) = match self.found(id) {
                 Ok(Some(found)) => found,
@@ -635,8 +632,8 @@ impl<C: Clock> EtcdEngine<C> {
             let holder = &lease.reservation.run_id;
             let release = Release::new(id, Some(holder), &request.run, request.reason.clone(), now);
             if let Mark::Read(there) = &lease.release {
-                // An attempt of this very call, whose answer got lost.
-                let is_own = time.elapsed() < DEADLINE && *there == release && self.clock.now() != now;
+                // An attempt of this very call may have been carried out, and its answer got lost.
+                let is_own = was_tried && *there == release;
                 return Ok(if is_own { Released::Released } else { Released::AlreadyReleased });
             }
             if lease.release.is_present() {
@@ -663,6 +660,7 @@ impl<C: Clock> EtcdEngine<C> {
                 }
                 return Ok(Released::Released);
             }
+            was_tried = true;
             if time.elapsed() > DEADLINE {
                 return Err(EngineError::Busy {
                     path: format!("etcd:{key}").into(),
