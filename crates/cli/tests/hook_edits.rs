@@ -429,12 +429,13 @@ fn a_patch_of_files_in_two_repositories_is_guarded_in_both_or_in_none() {
     let record = format!(".muse/coordination/reservations/{ABSENT}.json");
     for (path, text) in [(&*record, "no record"), (".git", "gitdir: nowhere\n")] {
         other.file(path, text);
-        for sites in [[&one, &other], [&other, &one]] {
-            let answer = call_in(&one, &sites);
+        for (cwd, sites) in [(&one, [&one, &other]), (&one, [&other, &one]), (&other, [&one, &other])] {
+            let answer = call_in(cwd, &sites);
             assert!(answer.code == 0 && answer.stderr.contains("could not check: "), "{answer:?}");
             assert_eq!(held(&one), [""; 0]);
             let boss = one.reserve("boss", "m.py::C.f", &[]);
-            assert!(reason("codex", &call_in(&one, &sites)).is_some());
+            assert!(reason("codex", &call_in(cwd, &sites)).is_some());
+            assert!(reason("codex", &call_in(cwd, &[&one])).is_some());
             one.coord(&["release", &boss.id]).run_id("boss").run().is_success();
         }
         fs::remove_dir_all(other.at(".muse")).unwrap_or_default();
