@@ -442,6 +442,27 @@ fn a_patch_of_files_in_two_repositories_is_guarded_in_both_or_in_none() {
     }
 }
 
+/// The commands of a session take paths from its folder.
+#[test]
+fn a_denial_tells_a_command_for_the_folder_of_the_session() {
+    let (site, other) = (site(), site());
+    let sub = site.folder("sub");
+    site.reserve("boss", "m.py", &[]);
+    let reserve = "muse coord reserve m.py::C.f --wait 100 --run-id codex:s";
+    let top = site.path().canonicalize().unwrap();
+    for (cwd, command) in [
+        (site.path(), format!("`{reserve}`")),
+        (&*sub, format!("`(cd '{}' && {reserve})`", top.display())),
+        (other.path(), format!("`(cd '{}' && {reserve})`", top.display())),
+    ] {
+        let mut payload = edit("codex", cwd, "s", F);
+        let text = payload["tool_input"]["command"].as_str().unwrap();
+        payload["tool_input"]["command"] = text.replace("m.py", &site.at("m.py").to_string_lossy()).into();
+        let denied = reason("codex", &call("codex", &payload)).unwrap();
+        assert!(denied.contains(&format!("in the queue with {command}, and then")), "{denied}");
+    }
+}
+
 #[test]
 fn a_long_session_is_guarded_and_ends_as_any_other() {
     let site = site();
