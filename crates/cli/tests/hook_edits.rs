@@ -429,15 +429,37 @@ fn a_patch_of_files_in_two_repositories_is_guarded_in_both_or_in_none() {
     let record = format!(".muse/coordination/reservations/{ABSENT}.json");
     for (path, text) in [(&*record, "no record"), (".git", "gitdir: nowhere\n")] {
         other.file(path, text);
-        for sites in [[&one, &other], [&other, &one]] {
-            let answer = call_in(&one, &sites);
+        for (cwd, sites) in [(&one, [&one, &other]), (&one, [&other, &one]), (&other, [&one, &other])] {
+            let answer = call_in(cwd, &sites);
             assert!(answer.code == 0 && answer.stderr.contains("could not check: "), "{answer:?}");
             assert_eq!(held(&one), [""; 0]);
             let boss = one.reserve("boss", "m.py::C.f", &[]);
-            assert!(reason("codex", &call_in(&one, &sites)).is_some());
+            assert!(reason("codex", &call_in(cwd, &sites)).is_some());
+            assert!(reason("codex", &call_in(cwd, &[&one])).is_some());
             one.coord(&["release", &boss.id]).run_id("boss").run().is_success();
         }
         fs::remove_dir_all(other.at(".muse")).unwrap_or_default();
+    }
+}
+
+/// The commands of a session take paths from its folder.
+#[test]
+fn a_denial_tells_a_command_for_the_folder_of_the_session() {
+    let (site, other) = (site(), site());
+    let sub = site.folder("sub");
+    site.reserve("boss", "m.py", &[]);
+    let reserve = "muse coord reserve m.py::C.f --wait 100 --run-id codex:s";
+    let top = site.path().canonicalize().unwrap();
+    for (cwd, command) in [
+        (site.path(), format!("`{reserve}`")),
+        (&*sub, format!("`(cd '{}' && {reserve})`", top.display())),
+        (other.path(), format!("`(cd '{}' && {reserve})`", top.display())),
+    ] {
+        let mut payload = edit("codex", cwd, "s", F);
+        let text = payload["tool_input"]["command"].as_str().unwrap();
+        payload["tool_input"]["command"] = text.replace("m.py", &site.at("m.py").to_string_lossy()).into();
+        let denied = reason("codex", &call("codex", &payload)).unwrap();
+        assert!(denied.contains(&format!("in the queue with {command}, and then")), "{denied}");
     }
 }
 

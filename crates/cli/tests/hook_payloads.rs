@@ -302,6 +302,8 @@ fn a_hook_that_is_called_wrongly_stops_nothing() {
             let value = answer.value();
             assert_eq!((&value["status"], &value["stopped"]), (&"usage".into(), &false.into()));
             assert!(value["error"].as_str().unwrap().starts_with(says), "{answer:?}");
+            // Nor where that cannot be printed.
+            assert_eq!(site.muse(&arguments).through_shell("> /dev/full").run().code, 0, "{arguments:?}");
         }
     }
     // A folder of that name is none of it.

@@ -104,6 +104,10 @@ fn a_text_that_would_end_the_process_is_not_read() {
     // 203 literals, and a heredoc of four letters: one byte too many. The text would be none that parses.
     let nested = format!("{} <<HTML +\n", "\"#{".repeat(203));
     assert_eq!(read(&nested), Err(Unread::Deadly));
+    let beside = |count: usize| format!("{}{}", "a = \"#{1}\"\n".repeat(count), heredoc("EOS", "EOS"));
+    assert!(read(&beside(200)).is_ok() && read(&beside(205)) == Err(Unread::Deadly));
+    assert!(read(&heredoc("EOS", "EOS").repeat(140)).is_ok());
+    assert_eq!(read(&heredoc("EOS", "EOS").repeat(150)), Err(Unread::Deadly));
     let many: String =
         (0..50).map(|at| heredoc("~HTML", "HTML").replace('b', &format!("#{{{at}}} <<"))).collect();
     assert!(read(&many).unwrap().is_clean());

@@ -87,7 +87,10 @@ fn guard_in(
     };
     let conflicts = guard.hold(&footprint, seen)?;
     let answer = match conflicts {
-        Some(conflicts) => Answer::Deny(words::denial(&conflicts, &guard.run, footprint.whole())),
+        Some(conflicts) => {
+            let (whole, top) = (footprint.whole(), repository.top());
+            Answer::Deny(words::denial(&conflicts, &guard.run, whole, folder, top))
+        }
         None => Answer::Pass,
     };
     Ok((answer, Some(guard)))

@@ -223,7 +223,7 @@ fn work(called_as: Harness, context: &Context, teller: &Sender<Told>) -> Result<
         return Ok(Answer::Pass);
     }
     let folder = folder(&event, context)?;
-    let repositories = repositories(&event, &folder, context)?;
+    let repositories = repositories(&event, &folder, context);
     let Some(repository) = repositories.iter().flatten().next() else {
         // None of them guards, or can be told.
         return repositories.into_iter().next().map_or(Ok(Answer::Pass), |first| first.map(|_| Answer::Pass));
@@ -265,35 +265,29 @@ fn folder(event: &Event, context: &Context) -> Result<PathBuf, String> {
 
 /// The repositories that guard the files of an edit, each file by the one that it is in: an agent may have gone elsewhere,
 /// into a submodule for example, and edits by whole paths. For anything else, and where no file is in one, that of the
-/// session's folder. Of a file whose repository cannot be told: why.
-fn repositories(
-    event: &Event,
-    folder: &Path,
-    context: &Context,
-) -> Result<Vec<Result<Repository, String>>, String> {
+/// session's folder. Of one that cannot be told: why.
+fn repositories(event: &Event, folder: &Path, context: &Context) -> Vec<Result<Repository, String>> {
     let find = |folder: &Path| match Repository::find(folder, context.root()) {
-        Ok(repository) => Ok(Some(repository)),
-        Err(FindError::NotARepository { .. }) => Ok(None),
-        Err(error) => Err(CommandError::from(error).message),
+        Ok(repository) => Some(Ok(repository)),
+        Err(FindError::NotARepository { .. }) => None,
+        Err(error) => Some(Err(CommandError::from(error).message)),
     };
-    let here = find(folder)?;
-    let EventKind::Edits(edits) = &event.kind else { return Ok(here.map(Ok).into_iter().collect()) };
+    let here = find(folder);
+    let EventKind::Edits(edits) = &event.kind else { return here.into_iter().collect() };
     let mut files: Vec<PathBuf> = edits.iter().map(|edit| physical(&folder.join(&edit.path))).collect();
     let count = files.len();
-    files.retain(|file| !here.as_ref().is_some_and(|here| is_in(here, file)));
+    files.retain(|file| !here.iter().flatten().any(|here| is_in(here, file)));
     let is_here = files.len() < count;
     let mut others: Vec<Result<Repository, String>> = Vec::new();
     for file in &files {
         if others.iter().flatten().any(|other| is_in(other, file)) {
             continue;
         }
-        match nearest_folder(file).map_or(Ok(None), find) {
-            Ok(there) => others.extend(there.filter(|there| is_in(there, file)).map(Ok)),
-            Err(error) => others.push(Err(error)),
-        }
+        let there = nearest_folder(file).and_then(find);
+        others.extend(there.filter(|there| there.as_ref().map_or(true, |there| is_in(there, file))));
     }
     let here = here.filter(|_| is_here || others.is_empty());
-    Ok(here.map(Ok).into_iter().chain(others).collect())
+    here.into_iter().chain(others).collect()
 }
 
 /// The run of the session: the one that the environment names, else one made of the harness and the session.

@@ -39,7 +39,9 @@ pub(crate) fn run(hook: &Hook, context: &Context) -> u8 {
 pub(crate) fn misused(error: &clap::Error, context: &Context) -> u8 {
     let sentence = usage_sentence(&error.to_string());
     let error = format!("the guard was called wrongly, and does nothing: {sentence}");
-    print(Ok(Answer::new(Misused { status: "usage", stopped: false, error })), context)
+    // Nobody is left to tell if this fails, and nothing is stopped by it.
+    print(Ok(Answer::new(Misused { status: "usage", stopped: false, error })), context);
+    exit::OK
 }
 
 /// A call that could not be understood.

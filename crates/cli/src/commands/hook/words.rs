@@ -1,6 +1,7 @@
 //! What a guard says to a model: plain sentences, each with what to do.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use muse_coord::{Address, Conflict, Lease, RunId, Timestamp};
 use muse_guard::Whole;
@@ -15,8 +16,22 @@ const SHOWN_MAX: usize = 5;
 /// How long a model is told to wait at most, in seconds: less than shells of harnesses let a command run by default.
 const WAIT_SECONDS: u32 = 100;
 
-/// Why an edit is denied, and what to do instead. There is at least one conflict.
-pub(super) fn denial(conflicts: &[Conflict], run: &RunId, whole: &[Whole]) -> String {
+/// Why an edit is denied, and what to do instead. There is at least one conflict. The session is in `folder`, and its
+/// commands take paths from there, unless they go to the `top` that addresses are relative to.
+pub(super) fn denial(
+    conflicts: &[Conflict],
+    run: &RunId,
+    whole: &[Whole],
+    folder: &Path,
+    top: &Path,
+) -> String {
+    let at_top = |command: String| {
+        if folder == top {
+            format!("`{command}`")
+        } else {
+            format!("`(cd {} && {command})`", shell_word(&top.to_string_lossy()))
+        }
+    };
     let mut told: Vec<String> = conflicts.iter().take(SHOWN_MAX).map(describe).collect();
     told.extend(more(conflicts.len()));
     let mut sentences = vec![format!("muse coord: {}", told.join("; "))];
@@ -25,8 +40,8 @@ pub(super) fn denial(conflicts: &[Conflict], run: &RunId, whole: &[Whole]) -> St
     let own = conflicts.iter().map(Conflict::run_id).find(|other| other.descends_from(run));
     if let Some(own) = own {
         sentences.push(format!(
-            "Run `{own}` is a subagent of yours: if it is done, `muse coord release --all --run-id{}`",
-            flag_value(own)
+            "Run `{own}` is a subagent of yours: if it is done, {}",
+            at_top(format!("muse coord release --all --run-id{}", flag_value(own)))
         ));
     }
     let mut addresses: Vec<&Address> = conflicts.iter().map(|conflict| &conflict.address).collect();
@@ -36,10 +51,12 @@ pub(super) fn denial(conflicts: &[Conflict], run: &RunId, whole: &[Whole]) -> St
         if addresses.iter().all(|address| address.symbol() == Some("@top")) { " --shared" } else { "" };
     let words: Vec<String> = addresses.iter().map(|address| shell_word(address.as_str())).collect();
     sentences.push(format!(
-        "Work on something else; or wait in the queue with `muse coord reserve {}{shared} --wait {WAIT_SECONDS} \
-         --run-id{}`, and then read the file again before you edit it",
-        words.join(" "),
-        flag_value(run)
+        "Work on something else; or wait in the queue with {}, and then read the file again before you edit it",
+        at_top(format!(
+            "muse coord reserve {}{shared} --wait {WAIT_SECONDS} --run-id{}",
+            words.join(" "),
+            flag_value(run)
+        ))
     ));
     one_line(&format!("{}.", sentences.join(". ")))
 }
