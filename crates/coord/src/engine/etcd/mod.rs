@@ -1,8 +1,8 @@
 //! The distributed engine: the same reservations on etcd, for clients on many machines.
 //!
 //! etcd's leader keeps the time: a reservation is active while one of two keys is there that are bound to leases
-//! ([`keys::Life`]), and no client's clock decides. Every change is one transaction. A grant reads what stands, asks
-//! [`decide`](crate::decide::decide), and commits on the conditions that no other grant has happened since (all of them
+//! (`keys.rs`), and no client's clock decides. Every change is one transaction. A grant reads what stands, asks
+//! [`decide`], and commits on the conditions that no other grant has happened since (all of them
 //! change the key `token`), that what it supersedes is still lapsed, and that what it relies on is still there. If one of
 //! them fails it reads again. Heartbeats change no such key, so they disturb nobody.
 //!
