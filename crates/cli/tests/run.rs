@@ -19,7 +19,7 @@ use rustix::process::Signal;
 
 mod support;
 
-use support::redact;
+use support::{make_fifo, redact};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_muse");
 
@@ -27,6 +27,11 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_muse");
 /// before it: traps, and jobs beside it.
 const WAIT: &str = "echo $$ > started.new; mv started.new started; \
                     while [ -e started ] && ! [ -e go ]; do sleep 0.02; done";
+
+/// A child that says that it is there, and waits for a word of [`Stage::words`]. It starts nothing, as anything must
+/// whose whole group is to be seen stopped: a shell starts programs by `vfork`, and if the signal stops the new process
+/// before it is that program, the shell stays in the kernel, not stopped, until the new process is continued.
+const LISTEN: &str = "echo $$ > started; read -r word < words";
 
 /// A scratch repository and what is asked of it.
 struct Stage {
@@ -77,6 +82,15 @@ impl Stage {
 
     fn go(&self) {
         fs::write(self.at("go"), "").unwrap();
+    }
+
+    /// A pipe of which children read words. They come to its end when what is returned is dropped.
+    fn words(&self) -> File {
+        let place = self.at("words");
+        fs::write(&place, "").unwrap();
+        make_fifo(&place);
+        // Open for both, it keeps nobody waiting who opens or fills it.
+        File::options().read(true).write(true).open(place).unwrap()
     }
 
     fn read(&self, name: &str) -> String {
@@ -486,8 +500,9 @@ fn a_signal_to_muse_reaches_a_stopped_command() {
 #[test]
 fn a_stop_and_its_end_reach_what_the_command_has_started() {
     let stage = Stage::new();
+    let mut words = stage.words();
     // The leader sees to the stop itself; what it has started stops.
-    let inner = "echo $$ > inner.new; mv inner.new inner; while [ -e . ] && ! [ -e go ]; do sleep 0.02; done";
+    let inner = "echo $$ > inner.new; mv inner.new inner; read -r word < words";
     let script = format!("trap : TSTP; sh -c '{inner}; echo inner went on' & {WAIT}; wait; wait; exit 9");
     let running = stage.start(&[], &script);
     let leader = stage.child();
@@ -498,6 +513,7 @@ fn a_stop_and_its_end_reach_what_the_command_has_started() {
     assert_ne!(process_state(leader), Some('T'));
     signal(running.id(), Signal::CONT);
     until("the inner one goes on", || process_state(inner) != Some('T'));
+    writeln!(words, "go").unwrap();
     stage.go();
     let answer = running.finish();
     ends_with(&answer, 9);
@@ -1144,7 +1160,8 @@ fn ctrl_z_and_fg_stop_and_continue_both() {
 fn what_continues_both_is_passed_on_once() {
     muse_testkit::strace::need_strace();
     let stage = Stage::new();
-    fs::write(stage.at("script"), format!("{WAIT}; exit 9")).unwrap();
+    let mut words = stage.words();
+    fs::write(stage.at("script"), format!("{LISTEN}; exit 9")).unwrap();
     let terminal = Tmux::start(stage.path());
     let trace = "strace -o kills -e trace=kill -e signal=none";
     terminal.line(&format!("{trace} {PROGRAM} coord run --run-id worker src/a.py -- sh script"));
@@ -1153,7 +1170,7 @@ fn what_continues_both_is_passed_on_once() {
     terminal.until_shown("[1]+  Stopped");
     terminal.line("clear; fg");
     until("it goes on", || process_state(child) != Some('T'));
-    stage.go();
+    writeln!(words, "go").unwrap();
     terminal.until_shown("ready>");
     terminal.line("echo code=$?");
     terminal.until_shown("code=9");
@@ -1166,16 +1183,19 @@ fn what_continues_both_is_passed_on_once() {
 #[test]
 fn ctrl_z_stops_a_pipeline_and_the_command_in_it() {
     let stage = Stage::new();
-    fs::write(stage.at("script"), format!("{WAIT}; echo over")).unwrap();
+    let mut words = stage.words();
+    fs::write(stage.at("script"), format!("echo there; {LISTEN}; echo over")).unwrap();
     let terminal = Tmux::start(stage.path());
     terminal.line(&format!("{PROGRAM} coord run --run-id worker src/a.py -- sh script | cat"));
+    // The rest of the pipeline is there too: until then it may be a shell still, which ignores the key.
+    terminal.until_shown("there");
     let child = stage.child();
     terminal.key("C-z");
     terminal.until_shown("[1]+  Stopped");
     assert_eq!(process_state(child), Some('T'));
     terminal.line("clear; fg");
     until("it goes on", || process_state(child) != Some('T'));
-    stage.go();
+    writeln!(words, "go").unwrap();
     terminal.until_shown("over");
     drop(terminal);
     stage.is_left_clean();
@@ -1185,19 +1205,23 @@ fn ctrl_z_stops_a_pipeline_and_the_command_in_it() {
 fn a_command_that_was_stopped_past_the_ttl_goes_on_only_with_its_reservation() {
     let stage = Stage::new();
     let flags = "--ttl 2 --grace 1 --run-id worker src/a.py";
-    fs::write(stage.at("script"), "echo $$ > started; while [ -e . ]; do echo > tick; sleep 0.02; done")
+    let mut words = stage.words();
+    fs::write(stage.at("script"), "echo $$ > started; while read -r word; do echo > tick; done < words")
         .unwrap();
     let terminal = Tmux::start(stage.path());
     terminal.line(&format!("{PROGRAM} coord run {flags} -- sh script; echo code=$?"));
     let child = stage.child();
     let id = stage.only();
-    let sleep_past_the_ttl = || {
+    writeln!(words, "go").unwrap();
+    // When it goes on, there is a word for it already.
+    let mut sleep_past_the_ttl = || {
         until("it works", || stage.at("tick").exists());
         terminal.key("C-z");
         terminal.until_shown("[1]+  Stopped");
         assert_eq!(process_state(child), Some('T'));
         until("it has lapsed", || stage.state(&id) == "lapsed");
         fs::remove_file(stage.at("tick")).unwrap();
+        writeln!(words, "go").unwrap();
     };
     // It is still to be had: the command goes on.
     sleep_past_the_ttl();
