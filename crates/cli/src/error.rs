@@ -96,7 +96,7 @@ const fn advice(error: &EngineError) -> &'static str {
         EngineError::Unwritable { .. } => ": check its permissions and the space left, then try again",
         EngineError::Busy { .. } => ": try again; if that process is stopped, continue or end it",
         EngineError::UnsupportedFileSystem { .. } => {
-            ": keep the repository on a local disk, or use the distributed engine (`engine = \"etcd\"` in muse.toml)"
+            ": keep the repository on a local disk, or use the distributed engine (MUSE_COORD_ENGINE=etcd)"
         }
         EngineError::Remote { failure: RemoteFailure::Unreachable, .. } => {
             ": could not check, so take it for held; look at the network and at etcd, then try again"
@@ -110,9 +110,7 @@ const fn advice(error: &EngineError) -> &'static str {
         EngineError::TooManyLapsed { .. } => {
             ": reserve less at once, or release some of them with `muse coord release ID --force --reason TEXT`"
         }
-        EngineError::Moved { .. } => {
-            ": change `engine` in muse.toml or .muse/config.toml as those did who moved it"
-        }
+        EngineError::Moved { .. } => ": set MUSE_COORD_ENGINE as those did who moved it",
     }
 }
 

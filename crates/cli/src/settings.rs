@@ -1,7 +1,9 @@
-//! Which engine keeps the reservations of a repository, and where: from `muse.toml` at the top of the tree, which is meant to
-//! be committed, `.muse/config.toml`, which is this machine's own and stronger, and the environment, which is strongest.
+//! Which engine keeps the reservations of a repository, and where. `MUSE_COORD_ENGINE` says which: no file is looked at
+//! without it, because each would cost every heartbeat a system call. Where an etcd is tells `muse.toml` at the top of the
+//! tree, which is meant to be committed, `.muse/config.toml`, which is this machine's own and stronger, and the environment,
+//! which is strongest.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -40,7 +42,6 @@ struct File {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Table {
-    engine: Option<String>,
     endpoints: Option<Vec<String>>,
     ca: Option<PathBuf>,
     cert: Option<PathBuf>,
@@ -88,7 +89,6 @@ impl Variables {
         };
         let endpoints = text("MUSE_COORD_ENDPOINTS", &self.endpoints)?;
         Ok(Table {
-            engine: text("MUSE_COORD_ENGINE", &self.engine)?,
             endpoints: endpoints.map(|all| all.split(',').map(|one| one.trim().to_owned()).collect()),
             ca: self.ca.clone().map(PathBuf::from),
             cert: self.cert.clone().map(PathBuf::from),
@@ -110,13 +110,16 @@ impl EngineSettings {
         repository: &Repository,
         variables: &Variables,
     ) -> Result<EngineSettings, CommandError> {
-        let own = read(&repository.store().join(OWN_FILE))?;
-        let shared = read(&repository.top().join(SHARED_FILE))?;
-        let table = variables.table()?.over(own).over(shared);
-        match table.engine.as_deref() {
+        match variables.engine.as_deref().map(OsStr::to_string_lossy).as_deref() {
             None | Some("files") => Ok(EngineSettings::Files),
-            Some("etcd") => etcd(table, variables),
-            Some(other) => Err(bad(format!("there is no engine `{other}`: write `files` or `etcd`"))),
+            Some("etcd") => {
+                let own = read(&repository.store().join(OWN_FILE))?;
+                let shared = read(&repository.top().join(SHARED_FILE))?;
+                etcd(variables.table()?.over(own).over(shared), variables)
+            }
+            Some(other) => {
+                Err(bad(format!("there is no engine `{other}`: MUSE_COORD_ENGINE is `files` or `etcd`")))
+            }
         }
     }
 }
@@ -125,7 +128,6 @@ impl Table {
     /// What stands here, else what stands in `weaker`.
     fn over(self, weaker: Table) -> Table {
         Table {
-            engine: self.engine.or(weaker.engine),
             endpoints: self.endpoints.or(weaker.endpoints),
             ca: self.ca.or(weaker.ca),
             cert: self.cert.or(weaker.cert),

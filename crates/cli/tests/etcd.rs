@@ -31,11 +31,13 @@ fn site() -> Site {
 }
 
 fn configure(site: &Site, endpoint: &str) {
-    let text = format!(
-        "[coordination]\nengine = \"etcd\"\nendpoints = [\"{endpoint}\"]\nrepository = \"{}\"\n",
-        Etcd::repository()
-    );
+    let text =
+        format!("[coordination]\nendpoints = [\"{endpoint}\"]\nrepository = \"{}\"\n", Etcd::repository());
     site.file("muse.toml", &text);
+}
+
+fn coord(site: &Site, arguments: &[&str]) -> Muse {
+    site.coord(arguments).env("MUSE_COORD_ENGINE", "etcd")
 }
 
 fn refused(answer: &Answer, code: i32, status: &str, parts: &[&str]) {
@@ -52,41 +54,41 @@ fn refused(answer: &Answer, code: i32, status: &str, parts: &[&str]) {
 #[test]
 fn the_life_of_a_reservation() {
     let site = site();
-    let held = site.reserve("alice", "src/a.py::f", &[]);
+    let held = coord(&site, &["reserve", "src/a.py::f", "--run-id", "alice"]).granted();
     // Nothing of it is in the folder.
     assert!(support::names(&site.store().join("reservations")).is_empty());
 
-    let denied = site.coord(&["reserve", "src/", "--run-id", "bob"]).json();
+    let denied = coord(&site, &["reserve", "src/", "--run-id", "bob"]).json();
     let value = denied.value();
     assert_eq!(value["status"], "conflict");
     assert_eq!(value["conflicts"][0]["holder"]["reservation_id"], held.id.as_str());
-    assert_eq!(site.coord(&["check", "src/a.py", "--run-id", "bob"]).json().value()["exit_code"], 6);
-    assert_eq!(site.coord(&["check", "src/a.py", "--run-id", "alice"]).json().value()["exit_code"], 0);
+    assert_eq!(coord(&site, &["check", "src/a.py", "--run-id", "bob"]).json().value()["exit_code"], 6);
+    assert_eq!(coord(&site, &["check", "src/a.py", "--run-id", "alice"]).json().value()["exit_code"], 0);
 
     for _ in 0..2 {
-        let beat = site.coord(&["heartbeat", &held.id, "--extension", "7200", "--run-id", "alice"]).json();
+        let beat = coord(&site, &["heartbeat", &held.id, "--extension", "7200", "--run-id", "alice"]).json();
         assert_eq!(beat.value()["status"], "ok");
     }
-    let listed = site.coord(&["list"]).json().value();
+    let listed = coord(&site, &["list"]).json().value();
     assert_eq!(listed["count"], 1);
     let left = listed["reservations"][0]["expires_in_seconds"].as_u64().unwrap();
     assert!((7100..=7201).contains(&left), "{left}");
-    let shown = site.coord(&["show", &held.id]).json().value();
+    let shown = coord(&site, &["show", &held.id]).json().value();
     assert!(shown["record_path"].as_str().unwrap().starts_with("etcd:/muse/test-"), "{shown}");
 
-    assert_eq!(site.coord(&["release", &held.id, "--run-id", "alice"]).json().value()["status"], "ok");
-    let late = site.coord(&["heartbeat", &held.id, "--extension", "60", "--run-id", "alice"]).json();
+    assert_eq!(coord(&site, &["release", &held.id, "--run-id", "alice"]).json().value()["status"], "ok");
+    let late = coord(&site, &["heartbeat", &held.id, "--extension", "60", "--run-id", "alice"]).json();
     assert_eq!(late.value()["status"], "already_released");
-    let next = site.reserve("bob", "src/", &[]);
+    let next = coord(&site, &["reserve", "src/", "--run-id", "bob"]).granted();
     assert!(next.token > held.token);
-    let log = site.coord(&["log"]).json().value();
+    let log = coord(&site, &["log"]).json().value();
     assert_eq!(log["count"], 2);
 
     // Collected, it is in the archive, and known.
-    let collected = site.coord(&["gc", "--older-than", "0"]).json().value();
+    let collected = coord(&site, &["gc", "--older-than", "0"]).json().value();
     assert_eq!(collected["archived"], 1, "{collected}");
-    assert_eq!(site.coord(&["log"]).json().value()["count"], 2);
-    let again = site.coord(&["release", &held.id, "--run-id", "alice"]).json().value();
+    assert_eq!(coord(&site, &["log"]).json().value()["count"], 2);
+    let again = coord(&site, &["release", &held.id, "--run-id", "alice"]).json().value();
     assert_eq!(again["reservations"][0]["status"], "already_released");
 }
 
@@ -94,14 +96,14 @@ fn the_life_of_a_reservation() {
 #[test]
 fn a_waiter_gets_what_lapses() {
     let site = site();
-    let short = site.coord(&["reserve", "a.py", "--ttl", "1", "--run-id", "alice"]).json().value();
+    let short = coord(&site, &["reserve", "a.py", "--ttl", "1", "--run-id", "alice"]).json().value();
     assert_eq!(short["ttl_seconds"], 2);
     let warning = short["warnings"][0].as_str().unwrap();
     assert!(warning.contains("etcd keeps no reservation for less than 2 s"), "{warning}");
-    let served = site.coord(&["reserve", "a.py", "--wait", "60", "--run-id", "bob"]).json().value();
+    let served = coord(&site, &["reserve", "a.py", "--wait", "60", "--run-id", "bob"]).json().value();
     assert_eq!(served["status"], "ok");
     let id = short["reservation_id"].as_str().unwrap();
-    let late = site.coord(&["heartbeat", id, "--extension", "60", "--run-id", "alice"]).json().value();
+    let late = coord(&site, &["heartbeat", id, "--extension", "60", "--run-id", "alice"]).json().value();
     assert_eq!((late["exit_code"].as_i64(), late["status"].as_str()), (Some(4), Some("not_found")), "{late}");
 }
 
@@ -109,12 +111,12 @@ fn a_waiter_gets_what_lapses() {
 fn two_clones_with_one_name_see_each_other() {
     let [one, two] = [site(), Site::new()];
     std::fs::copy(one.at("muse.toml"), two.at("muse.toml")).unwrap();
-    one.reserve("alice", "a.py", &[]);
-    assert_eq!(two.coord(&["reserve", "a.py", "--run-id", "bob"]).json().value()["status"], "conflict");
+    coord(&one, &["reserve", "a.py", "--run-id", "alice"]).granted();
+    assert_eq!(coord(&two, &["reserve", "a.py", "--run-id", "bob"]).json().value()["status"], "conflict");
     // This machine's own file is stronger, and the environment is strongest.
     two.file(".muse/config.toml", "[coordination]\nrepository = \"elsewhere-7f3a\"\n");
     let check = |muse: Muse| muse.json().value()["exit_code"].as_i64();
-    let ask = || two.coord(&["check", "a.py", "--run-id", "bob"]);
+    let ask = || coord(&two, &["check", "a.py", "--run-id", "bob"]);
     assert_eq!(check(ask()), Some(0));
     assert_eq!(check(ask().env("MUSE_COORD_ENGINE", "files")), Some(0));
     let text = std::fs::read_to_string(one.at("muse.toml")).unwrap();
@@ -134,10 +136,10 @@ fn whoever_cannot_ask_is_told_so() {
         &["release", "--all"],
         &["heartbeat", "--all", "--extension", "9"],
     ] {
-        refused(&site.coord(arguments).run_id("alice").json(), 5, "unreachable", &parts);
+        refused(&coord(&site, arguments).run_id("alice").json(), 5, "unreachable", &parts);
     }
-    refused(&site.coord(&["list"]).json(), 5, "unreachable", &parts);
-    refused(&site.coord(&["fsck"]).json(), 2, "usage", &["are in etcd", "MUSE_COORD_ENGINE=files"]);
+    refused(&coord(&site, &["list"]).json(), 5, "unreachable", &parts);
+    refused(&coord(&site, &["fsck"]).json(), 2, "usage", &["are in etcd", "MUSE_COORD_ENGINE=files"]);
     // A hook lets through what it could not check, and says so.
     site.file("a.py", "x = 1\n");
     let payload = json!({
@@ -145,47 +147,41 @@ fn whoever_cannot_ask_is_told_so() {
         "tool_input": {"file_path": site.at("a.py"), "content": "x = 2\n"},
     });
     let payload = site.file("payload.json", &payload.to_string());
-    let hook = site.coord(&["hook", "claude-code"]).stdin_of(&payload).run();
+    let hook = coord(&site, &["hook", "claude-code"]).stdin_of(&payload).run();
     hook.is_success();
 }
 
 #[test]
 fn what_is_configured_wrongly_is_said() {
     let site = Site::new();
+    let redis = site.coord(&["list"]).env("MUSE_COORD_ENGINE", "redis").json();
+    refused(&redis, 1, "bad_config", &["no engine `redis`"]);
     for (text, parts) in [
-        ("[coordination]\nengine = \"redis\"\n", &["no engine `redis`"][..]),
-        ("[coordination]\nengin = \"etcd\"\n", &["muse.toml, line 2", "engin"]),
+        (
+            "[coordination]\nendpoint = \"http://h:1\"\n",
+            &["muse.toml, line 2", "unknown field `endpoint`"][..],
+        ),
         ("[coordination\n", &["muse.toml, line 1"]),
-        ("[coordination]\nengine = \"etcd\"\nendpoints = [\"http://h:1\"]\n", &["needs `repository`"]),
-        ("[coordination]\nengine = \"etcd\"\nrepository = \"a/b\"\n", &["and not `a/b`"]),
-        ("[coordination]\nengine = \"etcd\"\nrepository = \"a\"\n", &["no endpoint is named"]),
-        (
-            "[coordination]\nengine = \"etcd\"\nrepository = \"a\"\nendpoints = [\"h:1\"]\n",
-            &["`h:1` is no endpoint"],
-        ),
-        (
-            "[coordination]\nengine = \"etcd\"\nrepository = \"a\"\nendpoints = [\"https://h:1\"]\n",
-            &["needs `ca`"],
-        ),
-        (
-            "[coordination]\nengine = \"etcd\"\nrepository = \"a\"\nca = \"no.pem\"\n",
-            &["no.pem cannot be read"],
-        ),
-        ("[coordination]\nengine = \"etcd\"\nrepository = \"a\"\nuser = \"u\"\n", &["needs a password"]),
+        ("[coordination]\nendpoints = [\"http://h:1\"]\n", &["needs `repository`"]),
+        ("[coordination]\nrepository = \"a/b\"\n", &["and not `a/b`"]),
+        ("[coordination]\nrepository = \"a\"\n", &["no endpoint is named"]),
+        ("[coordination]\nrepository = \"a\"\nendpoints = [\"h:1\"]\n", &["`h:1` is no endpoint"]),
+        ("[coordination]\nrepository = \"a\"\nendpoints = [\"https://h:1\"]\n", &["needs `ca`"]),
+        ("[coordination]\nrepository = \"a\"\nca = \"no.pem\"\n", &["no.pem cannot be read"]),
+        ("[coordination]\nrepository = \"a\"\nuser = \"u\"\n", &["needs a password"]),
         ("[coordination]\npassword = \"p\"\n", &["unknown field `password`"]),
     ] {
         site.file("muse.toml", text);
-        refused(&site.coord(&["reserve", "a.py", "--run-id", "alice"]).json(), 1, "bad_config", parts);
+        refused(&coord(&site, &["reserve", "a.py", "--run-id", "alice"]).json(), 1, "bad_config", parts);
     }
     let file = site.file("password", "secret\n");
     set_mode(&file, 0o644);
-    let text =
-        "[coordination]\nengine = \"etcd\"\nrepository = \"a\"\nuser = \"u\"\npassword_file = \"password\"\n";
+    let text = "[coordination]\nrepository = \"a\"\nuser = \"u\"\npassword_file = \"password\"\n";
     site.file("muse.toml", text);
-    let answer = site.coord(&["list"]).json();
+    let answer = coord(&site, &["list"]).json();
     refused(&answer, 1, "bad_config", &["others can read the password", "chmod 600"]);
     set_mode(&file, 0o600);
-    refused(&site.coord(&["list"]).json(), 1, "bad_config", &["no endpoint is named"]);
+    refused(&coord(&site, &["list"]).json(), 1, "bad_config", &["no endpoint is named"]);
 }
 
 #[test]
