@@ -74,7 +74,8 @@ impl Tmux {
     }
 
     /// Waits until a line of the screen begins with `text`. What the terminal echoes of a key that sends a
-    /// signal does not count.
+    /// signal does not count. A line that is just as wide as the screen is put together with the next one as if it went on
+    /// there, so the lines are looked at as they stand too: how long a typed line is depends on where the program lies.
     pub fn until_shown(&self, text: &str) {
         let mut screen = String::new();
         let is_shown = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -82,7 +83,7 @@ impl Tmux {
                 screen = self.screen();
                 let said =
                     |line: &str| line.trim_start_matches("^C").trim_start_matches("^Z").starts_with(text);
-                screen.lines().any(said)
+                screen.lines().any(said) || self.lines(false).iter().any(|line| said(line))
             });
         }));
         assert!(is_shown.is_ok(), "no line begins with {text:?} on\n{screen}");
