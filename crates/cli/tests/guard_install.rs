@@ -258,6 +258,8 @@ fn status_says_what_keeps_hooks_from_running() {
             site.file(file, broken);
             let (state, notes) = status(position);
             assert!(state == "broken" && notes.contains(&format!("{file}: it is not ")), "{state} {notes}");
+            // Also where hooks and the server are in one file.
+            assert_eq!(notes.matches(file).count(), 1, "{notes}");
         }
         site.file(file, "{}");
         assert_eq!(status(position).0, "absent");
