@@ -379,6 +379,25 @@ fn a_file_of_ours_that_was_changed_since_is_left_and_told_of() {
     }
 }
 
+/// What belongs there is nothing to tell somebody who wants to be rid of it.
+#[test]
+fn what_cannot_be_taken_out_is_not_told_to_be_put_in() {
+    let site = Site::new();
+    for (target, file, text) in [
+        ("--gemini", ".gemini/settings.json", "{\"command\": \"muse coord hook gemini\""),
+        ("--agents-md", "AGENTS.md", "<!-- muse coord: begin -->\n"),
+        ("--codex", ".codex", "no folder"),
+    ] {
+        site.file(file, text);
+        let answer = guard(&site, &["uninstall", target]).run();
+        assert_eq!((answer.code, &*answer.stdout), (3, ""), "{answer:?}");
+        assert!(answer.stderr.contains(file), "{answer:?}");
+        assert!(!answer.stderr.contains("put this into"), "{answer:?}");
+        let can_be_read = target != "--codex";
+        assert_eq!(answer.stderr.contains(": take out of it what is muse's\n"), can_be_read, "{answer:?}");
+    }
+}
+
 #[test]
 fn a_link_inside_the_working_tree_is_written_through() {
     let site = Site::new();
