@@ -258,6 +258,8 @@ fn status_says_what_keeps_hooks_from_running() {
             site.file(file, broken);
             let (state, notes) = status(position);
             assert!(state == "broken" && notes.contains(&format!("{file}: it is not ")), "{state} {notes}");
+            // Also where hooks and the server are in one file.
+            assert_eq!(notes.matches(file).count(), 1, "{notes}");
         }
         site.file(file, "{}");
         assert_eq!(status(position).0, "absent");
@@ -374,6 +376,25 @@ fn a_file_of_ours_that_was_changed_since_is_left_and_told_of() {
         site.file(path, &text.replace('\n', "\r\n"));
         all_are(&guard(&site, &["uninstall", target]).json(), "uninstalled");
         assert!(files(&site).is_empty());
+    }
+}
+
+/// What belongs there is nothing to tell somebody who wants to be rid of it.
+#[test]
+fn what_cannot_be_taken_out_is_not_told_to_be_put_in() {
+    let site = Site::new();
+    for (target, file, text) in [
+        ("--gemini", ".gemini/settings.json", "{\"command\": \"muse coord hook gemini\""),
+        ("--agents-md", "AGENTS.md", "<!-- muse coord: begin -->\n"),
+        ("--codex", ".codex", "no folder"),
+    ] {
+        site.file(file, text);
+        let answer = guard(&site, &["uninstall", target]).run();
+        assert_eq!((answer.code, &*answer.stdout), (3, ""), "{answer:?}");
+        assert!(answer.stderr.contains(file), "{answer:?}");
+        assert!(!answer.stderr.contains("put this into"), "{answer:?}");
+        let can_be_read = target != "--codex";
+        assert_eq!(answer.stderr.contains(": take out of it what is muse's\n"), can_be_read, "{answer:?}");
     }
 }
 

@@ -386,6 +386,28 @@ fn a_patch_of_several_files_is_all_or_nothing() {
     assert_eq!(fs::read_to_string(site.at("m.py")).unwrap(), TEXT, "a hook changes no file");
 }
 
+/// Else a patch of many such files would be let through for want of time.
+#[test]
+fn the_time_for_reading_files_is_that_of_all_repositories() {
+    let comment = |at: usize| format!("#c{at}\n");
+    let comments: String = (0..45_000).map(comment).collect();
+    let slow = format!("def f():\n  if x:\n    a\n{comments}\ndef g():\n    return 2\n");
+    let sites = [site(), site(), site()];
+    let change = |at: usize| {
+        let (site, name) = (&sites[at / 7], format!("{}.py", at % 7));
+        site.file(&name, &slow);
+        format!("*** Update File: {}\n@@\n-    return 2\n+    return 20\n", site.at(&name).display())
+    };
+    let changes: String = (0..sites.len() * 7).map(change).collect();
+    let [here, _, last] = &sites;
+    last.reserve("boss", "6.py::g", &[]);
+    let mut payload = edit("codex", here.path(), "s", F);
+    payload["tool_input"]["command"] = format!("*** Begin Patch\n{changes}*** End Patch\n").into();
+    let denied = reason("codex", &call("codex", &payload)).unwrap();
+    assert!(denied.contains("is held as `6.py::g` by run `boss`"), "{denied}");
+    assert_eq!(held(here), [""; 0]);
+}
+
 #[test]
 fn a_patch_of_files_in_two_repositories_is_guarded_in_both_or_in_none() {
     let (one, other, third) = (site(), site(), Site::without_store());

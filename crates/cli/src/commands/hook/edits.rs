@@ -7,7 +7,7 @@ use muse_coord::check::check;
 use muse_coord::decide::Candidate;
 use muse_coord::{
     Address, AnyEngine, Beat, Beaten, CheckRequest, Conflict, Coordinator, Engine, EngineError, Lease, Mode,
-    Operation, ReleaseRequest, Request, ReservationId, Reserved, RunId, SystemClock, TtlSeconds,
+    Operation, ReleaseRequest, Request, ReservationId, Reserved, RunId, Stopwatch, SystemClock, TtlSeconds,
 };
 use muse_guard::harness::Answer;
 use muse_guard::{Change, Edit, Footprint};
@@ -37,11 +37,13 @@ pub(super) fn guard(
     repositories: &[Result<Repository, String>],
     context: &Context,
 ) -> Result<Answer, String> {
+    let clock = Stopwatch::start();
     let mut guards = Vec::new();
     let mut answer = Ok(Answer::Pass);
     for repository in repositories {
         let guarded = repository.as_ref().map_err(String::clone);
-        match guarded.and_then(|repository| guard_in(edits, folder, run.clone(), repository, context)) {
+        match guarded.and_then(|repository| guard_in(edits, folder, run.clone(), repository, context, &clock))
+        {
             Ok((Answer::Pass, guard)) => guards.extend(guard),
             Ok((denied, _)) => {
                 answer = Ok(denied);
@@ -63,6 +65,7 @@ fn guard_in(
     run: RunId,
     repository: &Repository,
     context: &Context,
+    clock: &Stopwatch,
 ) -> Result<(Answer, Option<FileGuard>), String> {
     let mut files = Files::new(repository, folder);
     for edit in edits {
@@ -71,7 +74,7 @@ fn guard_in(
     let engine = context.engine(repository).map_err(|error| error.message)?;
     let coordinator = Coordinator::new(engine);
     let (footprint, seen) =
-        beside_each_other(|| files.footprint(), || look(&coordinator, &files.addresses()));
+        beside_each_other(|| files.footprint(clock), || look(&coordinator, &files.addresses()));
     let footprint = footprint?;
     if footprint.is_empty() {
         return Ok((Answer::Pass, None));

@@ -14,7 +14,7 @@ use muse_symbols::{Limits, Unread, Why};
 
 use crate::context::is_top;
 
-/// How long all files of one edit may take to be read. Beyond that a file counts as a whole.
+/// How long all files of one edit may take to be read, in all its repositories. Beyond that a file counts as a whole.
 const TIME_MAX: Duration = Duration::from_millis(1500);
 
 /// The files of an edit, each once.
@@ -75,9 +75,8 @@ impl<'a> Files<'a> {
         self.all.iter().filter_map(|file| Address::of_file(&file.path).ok()).collect()
     }
 
-    /// What the edits touch.
-    pub(super) fn footprint(&self) -> Result<Footprint, String> {
-        let clock = Stopwatch::start();
+    /// What the edits touch; `clock` began with the first file that was read for them, in whatever repository.
+    pub(super) fn footprint(&self, clock: &Stopwatch) -> Result<Footprint, String> {
         let mut footprint = Footprint::default();
         for file in &self.all {
             let left = TIME_MAX.saturating_sub(clock.elapsed());

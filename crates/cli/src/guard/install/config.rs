@@ -3,7 +3,7 @@
 use jsonc_parser::ast::{Object, Value};
 
 use crate::guard::install::json::{self, Insertion, Json, Left, Refusal, member};
-use crate::guard::install::text::plan;
+use crate::guard::install::text::{plan, to_take_out};
 use crate::guard::install::{Found, Plan, Site, State, Target};
 
 /// What tells our entries from others: the command in them. The harness's name follows.
@@ -131,10 +131,10 @@ impl Config {
 
     /// Plans to take out what is ours.
     pub(crate) fn uninstall(&self, site: &Site) -> Plan {
-        plan(site, self.path, self.own_folders, &self.sample(), |before| match before {
+        plan(site, self.path, self.own_folders, "", |before| match before {
             None => Ok(Left::Nothing),
             Some(text) if !self.has_mark(text) => Ok(Left::Text(text.to_owned())),
-            Some(text) => self.uninstalled(text),
+            Some(text) => self.uninstalled(text).map_err(|reason| to_take_out(&reason)),
         })
     }
 

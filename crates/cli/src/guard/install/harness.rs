@@ -107,9 +107,13 @@ pub(super) fn look(target: Target, site: &Site) -> Found {
     match server(target).map(|server| server.look(site)) {
         Some(server) if server.state != State::Absent => {
             // Of some, both are in one file.
-            let others = server.files.into_iter().filter(|file| !found.files.contains(file));
-            let files = found.files.iter().cloned().chain(others).collect();
-            Found { files, notes: [found.notes, server.notes].concat(), ..found }
+            let joined = |mut first: Vec<String>, others: Vec<String>| {
+                let others = others.into_iter().filter(|other| !first.contains(other)).collect::<Vec<_>>();
+                first.extend(others);
+                first
+            };
+            let (files, notes) = (joined(found.files, server.files), joined(found.notes, server.notes));
+            Found { files, notes, ..found }
         }
         _ => found,
     }

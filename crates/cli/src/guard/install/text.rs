@@ -38,7 +38,7 @@ impl OwnFile {
             let Some(text) = before else { return Ok(Left::Nothing) };
             match self.kind(text) {
                 Kind::Foreign => Ok(Left::Text(text.to_owned())),
-                Kind::Changed => Err(format!("{CHANGED}: take out of it what is muse's, or remove it")),
+                Kind::Changed => Err(format!("{}, or remove it", to_take_out(CHANGED))),
                 Kind::Ours => Ok(Left::Nothing),
             }
         })
@@ -116,8 +116,10 @@ impl Section {
     }
 
     pub(crate) fn uninstall(&self, site: &Site) -> Plan {
-        plan(site, self.path, self.own_folders, &self.block("\n"), |before| {
-            before.map_or(Ok(Left::Nothing), |text| self.uninstalled(text))
+        plan(site, self.path, self.own_folders, "", |before| {
+            before.map_or(Ok(Left::Nothing), |text| {
+                self.uninstalled(text).map_err(|reason| to_take_out(&reason))
+            })
         })
     }
 
@@ -181,6 +183,11 @@ impl Section {
 /// What ends the lines of a text.
 fn line_end(text: &str) -> &'static str {
     if text.contains("\r\n") { "\r\n" } else { "\n" }
+}
+
+/// Why nothing was taken out of a file, and what to do.
+pub(super) fn to_take_out(reason: &str) -> Refusal {
+    format!("{reason}: take out of it what is muse's")
 }
 
 /// The plan to change one file.
