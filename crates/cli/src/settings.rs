@@ -4,6 +4,7 @@
 //! which is strongest.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -52,7 +53,7 @@ struct Table {
 }
 
 /// The variables `MUSE_COORD_*` that are set and not empty.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Variables {
     engine: Option<OsString>,
     endpoints: Option<OsString>,
@@ -63,6 +64,13 @@ pub(crate) struct Variables {
     password: Option<OsString>,
     password_file: Option<OsString>,
     repository: Option<OsString>,
+}
+
+/// Without the password.
+impl fmt::Debug for Variables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Variables").field("engine", &self.engine).finish_non_exhaustive()
+    }
 }
 
 impl Variables {

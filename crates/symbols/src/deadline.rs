@@ -30,8 +30,8 @@ pub(crate) fn of(limits: &Limits, bytes: usize) -> Option<Duration> {
     limits.time_max.filter(|_| is_watched).map(|time_max| time_max.saturating_mul(2))
 }
 
-/// What `work` on so many `bytes` comes to, unless it does not ask whether it is late for `silence_max`. It goes on then, on a thread that
-/// nobody waits for: it ends when the parser is done with its step, or with the process.
+/// What `work` on so many `bytes` comes to, unless it does not ask whether it is late for `silence_max`. It goes on then, on
+/// a thread that nobody waits for: it ends when the parser is done with its step, or with the process.
 ///
 /// Work that does ask is waited for: on a busy machine it may be off its processor for long, and that is not its time.
 pub(crate) fn within<T: Send + 'static>(

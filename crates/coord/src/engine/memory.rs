@@ -326,11 +326,7 @@ impl<C: Clock> Engine for MemoryEngine<C> {
     }
 
     fn superseded(&self, run: &RunId) -> Result<Listing, EngineError> {
-        let mut listing = self.history()?;
-        listing.leases.retain(|lease| {
-            lease.reservation.run_id == *run && lease.supersession.is_present() && !lease.release.is_present()
-        });
-        Ok(listing)
+        Ok(self.history()?.superseded_of(run))
     }
 
     fn history(&self) -> Result<Listing, EngineError> {

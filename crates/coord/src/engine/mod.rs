@@ -351,6 +351,15 @@ impl Listing {
         listing.damaged.sort_by_key(ToString::to_string);
         listing
     }
+
+    /// Those of `run` that were superseded and are not released; what could not be read stays.
+    #[must_use = "a listing is not narrowed in place"]
+    pub(crate) fn superseded_of(mut self, run: &RunId) -> Listing {
+        self.leases.retain(|lease| {
+            lease.reservation.run_id == *run && lease.supersession.is_present() && !lease.release.is_present()
+        });
+        self
+    }
 }
 
 /// Why an engine could not do what it was asked.

@@ -66,7 +66,7 @@ fn guard_in(
     repository: &Repository,
     context: &Context,
     clock: &Stopwatch,
-) -> Result<(Answer, Option<FileGuard>), String> {
+) -> Result<(Answer, Option<StoreGuard>), String> {
     let mut files = Files::new(repository, folder);
     for edit in edits {
         files.follow(edit)?;
@@ -130,8 +130,8 @@ struct Guard<E> {
     new: Vec<ReservationId>,
 }
 
-/// One on the disk.
-type FileGuard = Guard<AnyEngine<SystemClock>>;
+/// One of the store that is configured.
+type StoreGuard = Guard<AnyEngine<SystemClock>>;
 
 /// What a look at the store saw.
 type Seen = Result<Vec<Lease>, String>;
