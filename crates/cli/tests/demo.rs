@@ -33,6 +33,7 @@ impl Site {
         let mut command = Command::new(env!("CARGO_BIN_EXE_muse"));
         command.arg("demo").args(arguments).current_dir(&self.path).env("TMPDIR", &self.path);
         command.env("MUSE_RUN_ID", "somebody").env("MUSE_REPO_ROOT", "/nonexistent");
+        command.env("MUSE_COORD_ENGINE", "etcd");
         command
     }
 

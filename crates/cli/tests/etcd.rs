@@ -6,10 +6,14 @@
     reason = "tests start processes and write files; what a helper does not expect fails the test; counts are quoted"
 )]
 
+use std::process::Stdio;
+
 use muse_testkit::etcd::{Etcd, free_port};
 use muse_testkit::history::mixed;
+use muse_testkit::process::until;
 use muse_testkit::races::{KINDS, race};
 use muse_testkit::{Muse as Program, assert_sound};
+use rustix::process::Signal;
 use serde_json::json;
 
 mod support;
@@ -72,6 +76,7 @@ fn the_life_of_a_reservation() {
     let listed = coord(&site, &["list"]).json().value();
     assert_eq!(listed["count"], 1);
     let left = listed["reservations"][0]["expires_in_seconds"].as_u64().unwrap();
+    // Rounded up by etcd's word, and again because the clock was read before etcd was asked.
     assert!((7100..=7201).contains(&left), "{left}");
     let shown = coord(&site, &["show", &held.id]).json().value();
     assert!(shown["record_path"].as_str().unwrap().starts_with("etcd:/muse/test-"), "{shown}");
@@ -90,6 +95,28 @@ fn the_life_of_a_reservation() {
     assert_eq!(coord(&site, &["log"]).json().value()["count"], 2);
     let again = coord(&site, &["release", &held.id, "--run-id", "alice"]).json().value();
     assert_eq!(again["reservations"][0]["status"], "already_released");
+}
+
+/// An etcd that hangs answers no heartbeat: the command is stopped before its lease can have ended there.
+#[test]
+fn a_command_does_not_outlive_an_etcd_that_hangs() {
+    let etcd = Etcd::start(&[]);
+    let site = Site::new();
+    configure(&site, etcd.url());
+    let script = "echo begun > begun; sleep 60; echo finished > finished";
+    let mut run = coord(
+        &site,
+        &["run", "a.py", "--ttl", "6", "--grace", "1", "--run-id", "alice", "--", "sh", "-c", script],
+    );
+    let run = run.command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    until("it runs", || site.at("begun").exists());
+    etcd.signal(Signal::STOP);
+    let output = run.wait_with_output().unwrap();
+    etcd.signal(Signal::CONT);
+    assert_eq!(output.status.code(), Some(8));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("the command was stopped before its reservation lapsed"), "{stderr}");
+    assert!(!site.at("finished").exists());
 }
 
 /// It lapses because etcd says so, and whoever waits is told by etcd.

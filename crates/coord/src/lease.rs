@@ -90,6 +90,16 @@ impl Lease {
         self.lapses_at.unwrap_or_else(|| self.recorded_expiry())
     }
 
+    /// A moment until which it does not lapse, for those who must have stopped by then: a server tells whole seconds, rounded
+    /// up, so it is one less than the effective expiry where a server keeps the time.
+    pub fn least_expiry(&self) -> Timestamp {
+        const ROUNDED_MICROSECONDS: i64 = 1_000_000;
+        match self.lapses_at {
+            Some(told) => Timestamp::from_microseconds(told.as_microseconds() - ROUNDED_MICROSECONDS),
+            None => self.recorded_expiry(),
+        }
+    }
+
     /// The effective expiry as its records tell it, by the clocks of those who wrote them.
     pub(crate) fn recorded_expiry(&self) -> Timestamp {
         let granted = self.reservation.expires_at;
@@ -211,6 +221,14 @@ mod tests {
         assert_eq!(lease.beat(&alice, ttl(100), at(1000)).extended_expires_at, at(1100));
         assert_eq!(lease.renewal(ttl(100), at(1000)).extended_expires_at, at(1500));
         assert_eq!(lease.renewal(ttl(100), at(2000)).extended_expires_at, at(2100));
+    }
+
+    #[test]
+    fn what_a_server_rounds_up_is_not_relied_on() {
+        let mut lease = lease();
+        assert_eq!(lease.least_expiry(), at(1060));
+        lease.lapses_at = Some(at(1040));
+        assert_eq!((lease.effective_expiry(), lease.least_expiry()), (at(1040), at(1039)));
     }
 
     #[test]

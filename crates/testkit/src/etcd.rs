@@ -5,21 +5,24 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs, process};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::process::until;
 
 /// Ends etcd, and removes its folder, once nobody holds the other end of its standard input.
-const SCRIPT: &str =
-    "folder=$1; shift; etcd \"$@\" & etcd=$!; cat > /dev/null; kill -9 $etcd; wait; rm -rf \"$folder\"";
+const SCRIPT: &str = "folder=$1; shift; etcd \"$@\" & etcd=$!; echo $etcd > \"$folder/pid\"; cat > /dev/null; kill -9 $etcd; wait; rm -rf \"$folder\"";
 
 /// A member of a cluster of one.
 #[derive(Debug)]
 pub struct Etcd {
     url: String,
+    folder: Option<PathBuf>,
     // The pipe at its standard input ends it.
     shell: Option<Child>,
 }
@@ -45,7 +48,7 @@ impl Etcd {
         let log = fs::File::create(folder.join("log")).expect("a log");
         shell.stdin(Stdio::piped()).stdout(log.try_clone().expect("a log")).stderr(log);
         let shell = shell.spawn().expect("a shell runs");
-        let etcd = Etcd { url, shell: Some(shell) };
+        let etcd = Etcd { url, folder: Some(folder), shell: Some(shell) };
         until("etcd answers (is it installed? Debian's package is etcd-server)", || etcd.is_healthy());
         etcd
     }
@@ -54,9 +57,21 @@ impl Etcd {
     pub fn shared() -> &'static Etcd {
         static SHARED: OnceLock<Etcd> = OnceLock::new();
         SHARED.get_or_init(|| match env::var("MUSE_TEST_ETCD") {
-            Ok(url) => Etcd { url, shell: None },
+            Ok(url) => Etcd { url, folder: None, shell: None },
             Err(_) => Etcd::start(&[]),
         })
+    }
+
+    /// Stops it, as a machine that hangs, and continues it.
+    ///
+    /// # Panics
+    ///
+    /// If it was not started by this process.
+    pub fn signal(&self, signal: Signal) {
+        let folder = self.folder.as_ref().expect("an etcd of this process");
+        let pid = fs::read_to_string(folder.join("pid")).expect("its id");
+        let pid = pid.trim().parse().ok().and_then(Pid::from_raw).expect("an id");
+        kill_process(pid, signal).expect("it is there");
     }
 
     /// Where it listens.

@@ -340,7 +340,7 @@ impl Muse {
     fn command(&self, top: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(arguments).current_dir(top);
-        for variable in ["MUSE_RUN_ID", "MUSE_REPO_ROOT", "CLICOLOR_FORCE"] {
+        for variable in ["MUSE_RUN_ID", "MUSE_REPO_ROOT", "MUSE_COORD_ENGINE", "CLICOLOR_FORCE"] {
             command.env_remove(variable);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

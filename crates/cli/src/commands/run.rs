@@ -88,7 +88,7 @@ fn hold(args: &RunArgs, context: &Context) -> Result<Held, CommandError> {
     }
     warn(&warnings, context);
     let deadline =
-        Deadline::new(Duration::from_secs(ttl.get().into()), grace, grant.lease.effective_expiry(), at);
+        Deadline::new(Duration::from_secs(ttl.get().into()), grace, grant.lease.least_expiry(), at);
     let keeping = |coordinator| Keeping {
         coordinator,
         reservation: grant.lease.reservation.reservation_id,

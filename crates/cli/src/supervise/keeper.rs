@@ -29,7 +29,7 @@ pub(crate) struct Keeping {
 /// What the store says of the reservation.
 #[derive(Debug)]
 pub(crate) enum Standing {
-    /// The run has it, until then.
+    /// The run has it, until then at least.
     Held { until: Timestamp, has_lapsed: bool },
     /// The run does not have it any more.
     Lost(Loss),
@@ -127,7 +127,7 @@ fn standing(lease: &Lease, now: Timestamp) -> Standing {
             Standing::Lost(Loss::Superseded { by })
         }
         State::Active | State::Lapsed => {
-            Standing::Held { until: lease.effective_expiry(), has_lapsed: state == State::Lapsed }
+            Standing::Held { until: lease.least_expiry(), has_lapsed: state == State::Lapsed }
         }
     }
 }

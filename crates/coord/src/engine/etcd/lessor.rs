@@ -87,10 +87,11 @@ impl Lessor for Etcd {
         let answer: LeaseAnswer =
             self.0.call("/v3/lease/timetolive", Call::Read("ask for a lease"), &LeaseName { id })?;
         // -1 for one that is not there.
+        let granted = u64::try_from(answer.granted_ttl.0).unwrap_or(u64::MAX);
         let left = u64::try_from(answer.ttl.0).ok();
         Ok(left.map(|left| Left {
             at_least: Duration::from_secs(left),
-            at_most: Duration::from_secs(left.saturating_add(1)),
+            at_most: Duration::from_secs(left.saturating_add(1).min(granted.max(left))),
         }))
     }
 

@@ -272,6 +272,8 @@ pub(super) struct LeaseName {
 pub(super) struct LeaseAnswer {
     #[serde(rename = "TTL")]
     pub(super) ttl: Int,
+    #[serde(rename = "grantedTTL")]
+    pub(super) granted_ttl: Int,
 }
 
 /// A keep-alive is a stream of one answer, each of which stands in `result`.
