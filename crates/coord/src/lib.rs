@@ -61,6 +61,7 @@ pub use engine::etcd::{Endpoints, EndpointsError, EtcdEngine, Server};
 pub use engine::file::check::{Checked, Counts, Finding, FindingKind, Repair};
 pub use engine::file::{FileEngine, Prepared, Safeguard, Safeguards};
 pub use engine::memory::MemoryEngine;
+pub use engine::moving::{Carried, Load, Moving};
 pub use engine::{
     Beat, Beaten, Engine, EngineError, Grant, Listing, ReleaseRequest, Released, RemoteFailure, Reserved,
     Turn,

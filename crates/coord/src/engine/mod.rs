@@ -26,6 +26,7 @@ mod conformance;
 pub mod etcd;
 pub mod file;
 pub mod memory;
+pub mod moving;
 
 /// Keeps reservations, for any number of callers at once.
 ///

@@ -15,6 +15,7 @@
 mod client;
 mod keys;
 mod lessor;
+mod moving;
 mod reading;
 #[cfg(test)]
 mod testing;
@@ -127,6 +128,18 @@ impl<C: Clock> EtcdEngine<C> {
     /// What the keys of the archive begin with.
     pub fn archive_place(&self) -> PathBuf {
         named(&self.keys.folder(Folder::Archive))
+    }
+
+    /// What tells this store from all others, and its endpoints.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] when etcd cannot be asked.
+    pub fn name(&self) -> Result<String, EngineError> {
+        let token = Range { key: self.keys.token().as_str().into(), ..Range::default() };
+        let cluster = self.range("read", &token)?.header.cluster_id.0;
+        let endpoints = self.client.endpoints().join(", ");
+        Ok(format!("etcd, cluster {cluster:x}, {}, at {endpoints}", self.keys.all()))
     }
 
     fn range(&self, what: &'static str, range: &Range) -> Result<RangeAnswer, EngineError> {

@@ -116,6 +116,11 @@ impl Snapshot {
         self.tickets.values().filter(|ticket| own.is_none_or(|own| ticket.ticket < own)).cloned().collect()
     }
 
+    /// Something that cannot be read of what stands, if anything cannot.
+    pub(super) fn first_damage(&mut self) -> Option<EngineError> {
+        self.damaged.pop()
+    }
+
     pub(super) fn into_queue(self) -> Queue {
         Queue { tickets: self.tickets.into_values().collect(), damaged: self.damaged_tickets }
     }
@@ -148,10 +153,14 @@ fn last_name(key: &[u8]) -> Option<&str> {
 }
 
 fn is_not_moved(moved: &RangeAnswer) -> Result<(), EngineError> {
-    match moved.kvs.first() {
-        Some(kv) => Err(EngineError::Moved { to: String::from_utf8_lossy(&kv.value.0).trim().to_owned() }),
+    match moved_to(moved) {
+        Some(to) => Err(EngineError::Moved { to }),
         None => Ok(()),
     }
+}
+
+fn moved_to(moved: &RangeAnswer) -> Option<String> {
+    moved.kvs.first().map(|kv| String::from_utf8_lossy(&kv.value.0).into_owned())
 }
 
 fn line_of(kv: &KeyValue) -> Result<(u64, Archived), EngineError> {
@@ -203,6 +212,14 @@ impl<C: Clock> EtcdEngine<C> {
 
     /// The same, with what of it cannot be read beside.
     pub(super) fn look(&self) -> Result<Snapshot, EngineError> {
+        match self.look_anyway()? {
+            (_, Some(to)) => Err(EngineError::Moved { to }),
+            (snapshot, None) => Ok(snapshot),
+        }
+    }
+
+    /// The same of a store that was moved, and where to.
+    pub(super) fn look_anyway(&self) -> Result<(Snapshot, Option<String>), EngineError> {
         let standing = self.keys.folder(Folder::Standing);
         let first = Range { limit: Some(Int(KEYS_AT_ONCE)), ..Range::all(&standing) };
         let question = Transaction {
@@ -221,7 +238,6 @@ impl<C: Clock> EtcdEngine<C> {
         let mut answers = answer.responses.into_iter().map(|its| its.response_range);
         let mut next = || answers.next().unwrap_or_default();
         let (moved, token, queue, waiting, alive, first) = (next(), next(), next(), next(), next(), next());
-        is_not_moved(&moved)?;
         let mut snapshot = Snapshot { revision, ..Snapshot::default() };
         if let Some(kv) = token.kvs.first() {
             snapshot.token_revision = kv.mod_revision;
@@ -240,7 +256,7 @@ impl<C: Clock> EtcdEngine<C> {
             Ok(reservation) => drop(snapshot.standing.insert(reservation.reservation_id, reservation)),
             Err(error) => snapshot.damaged.push(error),
         })?;
-        Ok(snapshot)
+        Ok((snapshot, moved_to(&moved)))
     }
 
     fn token_of(&self, kv: &KeyValue) -> Result<Token, EngineError> {

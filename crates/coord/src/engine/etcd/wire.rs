@@ -134,11 +134,21 @@ pub(super) struct Compare {
     mod_revision: Option<Int>,
     #[serde(skip_serializing_if = "Option::is_none")]
     lease: Option<Int>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<Bytes>,
 }
 
 impl Compare {
     fn of(key: impl Into<Bytes>, target: &'static str, result: &'static str) -> Compare {
-        Compare { key: key.into(), target, result, create_revision: None, mod_revision: None, lease: None }
+        Compare {
+            key: key.into(),
+            target,
+            result,
+            create_revision: None,
+            mod_revision: None,
+            lease: None,
+            value: None,
+        }
     }
 
     /// There is no such key.
@@ -154,6 +164,11 @@ impl Compare {
     /// The key was changed last at this revision; 0 if there is none.
     pub(super) fn unchanged(key: impl Into<Bytes>, revision: Int) -> Compare {
         Compare { mod_revision: Some(revision), ..Compare::of(key, "MOD", "EQUAL") }
+    }
+
+    /// The key has this value.
+    pub(super) fn value(key: impl Into<Bytes>, value: Vec<u8>) -> Compare {
+        Compare { value: Some(Bytes(value)), ..Compare::of(key, "VALUE", "EQUAL") }
     }
 
     /// The key is bound to this lease.

@@ -23,6 +23,7 @@ use self::look::View;
 use super::FileEngine;
 use super::layout::{FOLDERS, Folder, LOCK_NAME, Store};
 use super::lock::StoreLock;
+use super::moving::must_be_here;
 use super::network;
 use crate::clock::{Clock, Stopwatch};
 use crate::engine::EngineError;
@@ -376,6 +377,7 @@ impl<C: Clock> FileEngine<C> {
             return Ok(checked);
         }
         network::refuse_network_file_system(&root)?;
+        must_be_here(&root)?;
 
         // What everything else stands on.
         let base = std::iter::once(Subject::Lock).chain(FOLDERS.map(Subject::Folder));

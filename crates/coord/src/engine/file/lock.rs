@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::layout::{FILE_MODE, Folder, LOCK_NAME, OpenFile, Store, is_same_file, record_name};
+use super::moving::must_be_here;
 use super::publish;
 use super::safeguards::Safeguard;
 use crate::clock::Stopwatch;
@@ -37,7 +38,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 #[must_use = "the lock ends when this is dropped"]
 pub(super) struct StoreLock {
-    _file: File,
+    file: File,
 }
 
 impl StoreLock {
@@ -58,45 +59,60 @@ impl StoreLock {
 
     /// As [`StoreLock::acquire`], with another limit.
     pub(super) fn acquire_within(folder: &Folder, wait: Duration) -> Result<StoreLock, EngineError> {
+        StoreLock::acquire_named(folder, LOCK_NAME, wait)
+    }
+
+    /// As [`StoreLock::acquire_within`], under the name that the lock of a store has that was moved.
+    pub(super) fn acquire_named(
+        folder: &Folder,
+        name: &str,
+        wait: Duration,
+    ) -> Result<StoreLock, EngineError> {
         let waiting = Stopwatch::start();
         loop {
             let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let misplaced = || EngineError::Misplaced {
-                path: folder.path_of(LOCK_NAME),
+                path: folder.path_of(name),
                 detail: "the lock must be a regular file",
             };
-            let fd = match rustix::fs::openat(folder.fd(), LOCK_NAME, flags, Mode::empty()) {
+            let fd = match rustix::fs::openat(folder.fd(), name, flags, Mode::empty()) {
                 Ok(fd) => fd,
                 Err(Errno::NOENT) => {
                     folder.must_be_in_place()?;
+                    must_be_here(folder)?;
                     return Err(EngineError::Incomplete {
-                        path: folder.path_of(LOCK_NAME),
+                        path: folder.path_of(name),
                         detail: "is missing, the file that writers lock: if the store is not just being deleted, \
                                  `muse init` makes it again",
                     });
                 }
                 Err(Errno::LOOP | Errno::ISDIR | Errno::NXIO) => return Err(misplaced()),
-                Err(errno) => return Err(folder.unwritable(LOCK_NAME, "open", errno)),
+                Err(errno) => return Err(folder.unwritable(name, "open", errno)),
             };
-            let stat = rustix::fs::fstat(&fd).map_err(|errno| folder.unreadable(LOCK_NAME, errno))?;
+            let stat = rustix::fs::fstat(&fd).map_err(|errno| folder.unreadable(name, errno))?;
             if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
                 return Err(misplaced());
             }
             let file = File::from(fd);
             if !folder.safeguards().keep(Safeguard::StoreLock) {
-                return Ok(StoreLock { _file: file });
+                return Ok(StoreLock { file });
             }
-            if !lock(folder, LOCK_NAME, &file, &waiting, wait)? {
-                return Err(busy(folder, LOCK_NAME, &file, wait));
+            if !lock(folder, name, &file, &waiting, wait)? {
+                return Err(busy(folder, name, &file, wait));
             }
-            if still_named(folder, LOCK_NAME, &stat)? {
+            if still_named(folder, name, &stat)? {
                 folder.must_be_in_place()?;
-                return Ok(StoreLock { _file: file });
+                return Ok(StoreLock { file });
             }
             if waiting.elapsed() >= wait {
-                return Err(busy(folder, LOCK_NAME, &file, wait));
+                return Err(busy(folder, name, &file, wait));
             }
         }
+    }
+
+    /// Writes `text` into the lock's file, in place of what stands there: where the store was moved to.
+    pub(super) fn write(&self, folder: &Folder, text: &str) -> Result<(), EngineError> {
+        publish::overwrite(folder, &self.file, text)
     }
 }
 

@@ -41,6 +41,7 @@ mod collect;
 mod index;
 mod layout;
 mod lock;
+mod moving;
 mod network;
 mod prepare;
 mod publish;
@@ -141,7 +142,7 @@ impl<C: Clock> FileEngine<C> {
     /// As there.
     pub fn locate_archived(&self, id: ReservationId) -> Result<Option<(Archived, PathBuf)>, EngineError> {
         match self.open()? {
-            Some(store) => Archive::open(&store)?.find(id),
+            Some(store) => here(&store, Archive::open(&store)?.find(id)),
             None => Ok(None),
         }
     }
@@ -200,7 +201,11 @@ impl<C: Clock> FileEngine<C> {
     }
 
     fn or_gone(&self, error: EngineError) -> EngineError {
-        let is_gone = error.is_of_missing_part()
+        let is_of_missing_part = error.is_of_missing_part();
+        if is_of_missing_part && let Ok(Some(to)) = self.moved_to() {
+            return EngineError::Moved { to };
+        }
+        let is_gone = is_of_missing_part
             && self.was_there.load(Ordering::Relaxed)
             && matches!(self.open(), Ok(None));
         if is_gone { self.gone() } else { error }
@@ -451,7 +456,7 @@ impl<C: Clock> Engine for FileEngine<C> {
 
     fn tickets(&self) -> Result<Queue, EngineError> {
         match self.open()? {
-            Some(store) => waiting::queue(&store, self.clock.now()),
+            Some(store) => here(&store, waiting::queue(&store, self.clock.now())),
             None => Ok(Queue::default()),
         }
     }
@@ -467,6 +472,7 @@ impl<C: Clock> Engine for FileEngine<C> {
                     return Ok(None);
                 }
                 let Some(reservation) = store.reservation(holder.reservation_id)? else {
+                    moving::must_be_here(&store.root)?;
                     return Err(removed_while_used(&store, holder.reservation_id));
                 };
                 let heartbeat = heartbeat(&store, holder.reservation_id)?;
@@ -485,7 +491,11 @@ impl<C: Clock> Engine for FileEngine<C> {
 
     fn beat(&self, beat: &Beat) -> Result<Beaten, EngineError> {
         let Some(store) = self.open()? else { return Ok(Beaten::NotFound) };
-        self.unless_gone(self.beat_in(&store, beat))
+        match self.unless_gone(self.beat_in(&store, beat)) {
+            // What was moved is not there.
+            Ok(Beaten::NotFound) => here(&store, Ok(Beaten::NotFound)),
+            beaten => beaten,
+        }
     }
 
     fn release(&self, request: &ReleaseRequest) -> Result<Answers, EngineError> {
@@ -497,25 +507,27 @@ impl<C: Clock> Engine for FileEngine<C> {
 
     fn find(&self, id: ReservationId) -> Result<Option<Lease>, EngineError> {
         match self.open()? {
-            Some(store) => find(&store, id),
+            Some(store) => here(&store, find(&store, id)),
             None => Ok(None),
         }
     }
 
     fn live(&self) -> Result<Listing, EngineError> {
         let Some(store) = self.open()? else { return Ok(Listing::default()) };
-        match self.by_index(&store, |index| index.standing(&*self.progress))? {
+        let found = match self.by_index(&store, |index| index.standing(&*self.progress))? {
             Some(listing) => Ok(listing),
             None => live(&store, &*self.progress),
-        }
+        };
+        here(&store, found)
     }
 
     fn overlapping(&self, addresses: &[Address]) -> Result<Listing, EngineError> {
         let Some(store) = self.open()? else { return Ok(Listing::default()) };
-        match self.by_index(&store, |index| index.overlapping(addresses))? {
+        let found = match self.by_index(&store, |index| index.overlapping(addresses))? {
             Some(listing) => Ok(listing),
             None => live(&store, &*self.progress),
-        }
+        };
+        here(&store, found)
     }
 
     fn superseded(&self, run: &RunId) -> Result<Listing, EngineError> {
@@ -523,7 +535,7 @@ impl<C: Clock> Engine for FileEngine<C> {
             let was_there = self.was_there.load(Ordering::Relaxed);
             return if was_there { Err(self.gone()) } else { Ok(Listing::default()) };
         };
-        self.unless_gone(superseded(&store, run))
+        self.unless_gone(here(&store, superseded(&store, run)))
     }
 
     fn history(&self) -> Result<Listing, EngineError> {
@@ -544,13 +556,13 @@ impl<C: Clock> Engine for FileEngine<C> {
             unsure.extend(reservation);
         }
         damaged.sort_by_key(ToString::to_string);
-        Ok(Listing { leases, damaged, unsure })
+        here(&store, Ok(Listing { leases, damaged, unsure }))
     }
 
     fn newest(&self, count: usize, wanted: &dyn Fn(&Lease) -> bool) -> Result<Listing, EngineError> {
         let Some(store) = self.open()? else { return Ok(Listing::default()) };
         match self.by_index(&store, |index| index.newest(count, wanted))? {
-            Some(listing) => Ok(listing),
+            Some(listing) => here(&store, Ok(listing)),
             None => self.history(),
         }
     }
@@ -564,7 +576,7 @@ impl<C: Clock> Engine for FileEngine<C> {
 
     fn archived(&self) -> Result<Lines<'_>, EngineError> {
         match self.open()? {
-            Some(store) => Ok(Box::new(Archive::open(&store)?.lines())),
+            Some(store) => here(&store, Ok(Box::new(Archive::open(&store)?.lines()))),
             None => Ok(Box::new(std::iter::empty())),
         }
     }
@@ -576,6 +588,12 @@ impl<C: Clock> Engine for FileEngine<C> {
     fn now(&self) -> Timestamp {
         self.clock.now()
     }
+}
+
+/// What was read of a store, unless that was moved meanwhile, or before.
+fn here<T>(store: &Store, read: Result<T, EngineError>) -> Result<T, EngineError> {
+    moving::must_be_here(&store.root)?;
+    read
 }
 
 /// The heartbeat of `id`. One that is empty, cut short or all NUL counts as absent: heartbeats are not synced, and a

@@ -13,6 +13,7 @@ use tempfile::Builder;
 use super::archive::Archive;
 use super::layout::{FOLDER_MODE, Folder, Store, TOKEN_NAME, record_name};
 use super::lock::StoreLock;
+use super::moving::must_be_here;
 use super::network;
 use super::publish;
 use super::safeguards::Safeguards;
@@ -39,6 +40,7 @@ pub(super) fn prepare(path: &Path, safeguards: Safeguards, now: Timestamp) -> Re
     let parent = path.parent().unwrap_or(path);
     match Folder::open(path, safeguards)? {
         Some(root) if !root.is_empty()? => {
+            must_be_here(&root)?;
             let restored = complete(&root, path, safeguards, now)?;
             remove_unfinished(parent);
             sync_name(path, safeguards)?;

@@ -7,13 +7,13 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek as _, Write};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::layout::{FILE_MODE, Folder, Store};
+use super::layout::{FILE_MODE, Folder, LOCK_NAME, Store};
 use super::safeguards::Safeguard;
 use crate::engine::EngineError;
 
@@ -214,6 +214,19 @@ pub(super) fn sync_file(folder: &Folder, name: &str) -> Result<(), EngineError> 
         return Ok(());
     }
     open.file.sync_all().map_err(|source| folder.unwritable(name, "sync", source))
+}
+
+/// Writes `text` into an open file, in place of all that stands there, and syncs it.
+pub(super) fn overwrite(folder: &Folder, mut file: &File, text: &str) -> Result<(), EngineError> {
+    let mut write = || {
+        file.set_len(0)?;
+        file.rewind()?;
+        if !text.is_empty() {
+            file.write_all(format!("{text}\n").as_bytes())?;
+        }
+        file.sync_all()
+    };
+    write().map_err(|source| folder.unwritable(LOCK_NAME, "write", source))
 }
 
 /// Moves whatever has this name in `from`, be it a folder or a link, to a name in the folder `to`. `false` if that

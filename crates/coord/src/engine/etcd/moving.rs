@@ -1,0 +1,203 @@
+//! Moving what stands to etcd, and away from it.
+
+use super::client::{Call, DEADLINE};
+use super::keys::{Folder, Life};
+use super::wire::{Compare, Step, Transaction};
+use super::{EtcdEngine, bytes};
+use crate::clock::{Clock, Stopwatch};
+use crate::decide::Conflict;
+use crate::engine::EngineError;
+use crate::engine::moving::{Carried, Load, in_the_way, is_same_place};
+use crate::id::Token;
+use crate::lease::Lease;
+use crate::record::Heartbeat;
+
+/// How many reservations one transaction brings or takes away: each takes seven conditions or steps.
+const CARRIED_AT_ONCE: usize = 16;
+
+impl<C: Clock> EtcdEngine<C> {
+    /// Where the store was moved to; `None` if it is here.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] when etcd cannot be asked.
+    pub fn moved_to(&self) -> Result<Option<String>, EngineError> {
+        Ok(self.look_anyway()?.1)
+    }
+
+    /// Brings what stands in a store elsewhere, which `from` names, here, with ids and tokens. Answers with what is in the
+    /// way, if anything is: then nothing of it is here. Bringing it again changes nothing.
+    ///
+    /// A fence that names `from` stays until [`lift_fence`](Self::lift_fence).
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] when etcd cannot be asked, or the store was moved elsewhere than to `from`.
+    pub fn bring(&self, from: &str, load: &Load) -> Result<Vec<Conflict>, EngineError> {
+        let time = Stopwatch::start();
+        let mut brought = 0;
+        loop {
+            let (mut snapshot, moved) = self.look_anyway()?;
+            if let Some(to) = moved.clone().filter(|to| !is_same_place(to, from)) {
+                return Err(EngineError::Moved { to });
+            }
+            if let Some(error) = snapshot.first_damage() {
+                return Err(error);
+            }
+            let now = self.clock.now();
+            let standing = snapshot.reservations().map(|reservation| {
+                self.lease(reservation.clone(), &snapshot.lives(reservation.reservation_id), None, now)
+            });
+            let standing: Vec<Lease> = standing.collect::<Result<_, _>>()?;
+            let conflicts = in_the_way(&load.carried, &standing, now);
+            if !conflicts.is_empty() {
+                self.take_away(&load.carried[..brought])?;
+                return Ok(conflicts);
+            }
+            let end = load.carried.len().min(brought + CARRIED_AT_ONCE);
+            let batch = &load.carried[brought..end];
+            let token = snapshot.token().max(load.token);
+            if self.bring_batch(batch, token, snapshot.token_revision(), moved.as_deref())? {
+                brought = end;
+                if brought == load.carried.len() {
+                    return Ok(Vec::new());
+                }
+            } else if time.elapsed() > DEADLINE {
+                return Err(EngineError::Busy {
+                    path: format!("etcd:{}", self.keys.token()).into(),
+                    holder_pid: None,
+                    waited: time.elapsed(),
+                });
+            }
+        }
+    }
+
+    fn bring_batch(
+        &self,
+        batch: &[Carried],
+        token: Option<Token>,
+        token_revision: super::wire::Int,
+        moved: Option<&str>,
+    ) -> Result<bool, EngineError> {
+        let mut transaction = Transaction {
+            compare: vec![Compare::unchanged(self.keys.token().as_str(), token_revision)],
+            ..Transaction::default()
+        };
+        transaction.compare.push(match moved {
+            Some(text) => Compare::value(self.keys.moved().as_str(), text.as_bytes().to_vec()),
+            None => Compare::absent(self.keys.moved().as_str()),
+        });
+        if let Some(token) = token {
+            let text = format!("{token}\n").into_bytes();
+            transaction.success.push(Step::put(self.keys.token().as_str(), text));
+        }
+        for carried in batch {
+            let id = carried.reservation.reservation_id;
+            let key = |folder| self.keys.of_reservation(folder, id);
+            if self.has_ended(id)? {
+                continue;
+            }
+            for folder in [Folder::Releases, Folder::Superseded, Folder::Archived] {
+                transaction.compare.push(Compare::absent(key(folder).as_str()));
+            }
+            let record = bytes(&key(Folder::Reservations), &carried.reservation)?;
+            let put = |folder, value| Step::put(key(folder).as_str(), value);
+            transaction.success.push(put(Folder::Reservations, record.clone()));
+            transaction.success.push(put(Folder::Standing, record));
+            if let Some(left) = carried.left {
+                let whole = left.as_millis().div_ceil(1000);
+                let seconds = u32::try_from(whole).unwrap_or(u32::MAX).max(1);
+                let lease = self.keys.lease_of(id, Life::Grant, seconds);
+                self.lessor.grant(lease, seconds)?;
+                let life = self.keys.life_of(id, Life::Grant);
+                transaction.success.push(Step::put_bound(life.as_str(), Vec::new(), lease));
+            }
+            if let Some(heartbeat) = &carried.heartbeat {
+                let value = bytes(&key(Folder::Heartbeats), heartbeat)?;
+                transaction.success.push(put(Folder::Heartbeats, value));
+            }
+        }
+        Ok(self.transact(Call::Change("take over a store"), &transaction)?.succeeded)
+    }
+
+    /// Whether a reservation that was here once has ended.
+    fn has_ended(&self, id: crate::id::ReservationId) -> Result<bool, EngineError> {
+        let key = |folder| self.keys.of_reservation(folder, id);
+        let folders = [Folder::Releases, Folder::Superseded, Folder::Archived];
+        let question = Transaction {
+            success: folders.iter().map(|folder| Step::get(key(*folder).as_str())).collect(),
+            ..Transaction::default()
+        };
+        let answer = self.transact(Call::Read("read a reservation"), &question)?;
+        Ok(answer.responses.iter().any(|its| !its.response_range.kvs.is_empty()))
+    }
+
+    /// Lets nobody be granted, extended or released here any more, and tells what stands. `to` is told to whoever asks.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] when etcd cannot be asked, when something cannot be read, or the store was moved elsewhere already.
+    pub fn hand_over(&self, to: &str) -> Result<Load, EngineError> {
+        let key = self.keys.moved();
+        let fence = Transaction {
+            compare: vec![Compare::absent(key.as_str())],
+            success: vec![Step::put(key.as_str(), to.as_bytes().to_vec())],
+            failure: Vec::new(),
+        };
+        self.transact(Call::Change("move the store"), &fence)?;
+        let (mut snapshot, moved) = self.look_anyway()?;
+        if let Some(elsewhere) = moved.filter(|its| !is_same_place(its, to)) {
+            return Err(EngineError::Moved { to: elsewhere });
+        }
+        if let Some(error) = snapshot.first_damage() {
+            self.lift_fence(to)?;
+            return Err(error);
+        }
+        let mut carried = Vec::new();
+        for reservation in snapshot.reservations() {
+            let id = reservation.reservation_id;
+            let heartbeat: Option<Heartbeat> = self.heartbeat(id)?;
+            let left = self.left(&snapshot.lives(id))?.map(|left| left.at_most);
+            carried.push(Carried { reservation: reservation.clone(), heartbeat, left });
+        }
+        carried.sort_by_key(|carried| carried.reservation.token);
+        Ok(Load { token: snapshot.token(), carried })
+    }
+
+    /// Takes away what was brought elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] when etcd cannot be asked.
+    pub fn take_away(&self, carried: &[Carried]) -> Result<(), EngineError> {
+        for batch in carried.chunks(CARRIED_AT_ONCE) {
+            let mut transaction = Transaction::default();
+            for carried in batch {
+                let id = carried.reservation.reservation_id;
+                transaction.success.push(Step::delete_all(&self.keys.life(id)));
+                for folder in [Folder::Standing, Folder::Reservations, Folder::Heartbeats] {
+                    let key = self.keys.of_reservation(folder, id);
+                    transaction.success.push(Step::delete(key.as_str()));
+                }
+            }
+            self.transact(Call::Change("take away what was moved"), &transaction)?;
+        }
+        Ok(())
+    }
+
+    /// Lets everybody in again who was told that the store is at `from`.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] when etcd cannot be asked.
+    pub fn lift_fence(&self, from: &str) -> Result<(), EngineError> {
+        let key = self.keys.moved();
+        let Some(moved) = self.moved_to()?.filter(|moved| is_same_place(moved, from)) else { return Ok(()) };
+        let transaction = Transaction {
+            compare: vec![Compare::value(key.as_str(), moved.into_bytes())],
+            success: vec![Step::delete(key.as_str())],
+            failure: Vec::new(),
+        };
+        self.transact(Call::Change("open the store"), &transaction).map(drop)
+    }
+}
