@@ -166,6 +166,11 @@ impl Context {
         Ok(self.find_repository()??)
     }
 
+    /// As [`Context::repository`], for those who open the store at once: see [`Repository::find_unseen`].
+    pub(crate) fn repository_unseen(&self) -> Result<Repository, CommandError> {
+        Ok(Repository::find_unseen(&self.current_directory()?, self.root())?)
+    }
+
     /// As [`Context::repository`], for those who can do without.
     pub(crate) fn find_repository(&self) -> Result<Result<Repository, FindError>, CommandError> {
         Ok(Repository::find(&self.current_directory()?, self.root()))

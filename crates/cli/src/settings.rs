@@ -1,7 +1,6 @@
-//! Which engine keeps the reservations of a repository, and where. `MUSE_COORD_ENGINE` says which: no file is looked at
-//! without it, because each would cost every heartbeat a system call. Where an etcd is tells `muse.toml` at the top of the
-//! tree, which is meant to be committed, `.muse/config.toml`, which is this machine's own and stronger, and the environment,
-//! which is strongest.
+//! Which engine keeps the reservations of a repository, and where: told by `muse.toml` at the top of the tree, which is
+//! meant to be committed, `.muse/config.toml`, which is this machine's own and stronger, and the environment, which is
+//! strongest.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -43,6 +42,7 @@ struct File {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Table {
+    engine: Option<String>,
     endpoints: Option<Vec<String>>,
     ca: Option<PathBuf>,
     cert: Option<PathBuf>,
@@ -97,6 +97,7 @@ impl Variables {
         };
         let endpoints = text("MUSE_COORD_ENDPOINTS", &self.endpoints)?;
         Ok(Table {
+            engine: text("MUSE_COORD_ENGINE", &self.engine)?,
             endpoints: endpoints.map(|all| all.split(',').map(|one| one.trim().to_owned()).collect()),
             ca: self.ca.clone().map(PathBuf::from),
             cert: self.cert.clone().map(PathBuf::from),
@@ -118,24 +119,42 @@ impl EngineSettings {
         repository: &Repository,
         variables: &Variables,
     ) -> Result<EngineSettings, CommandError> {
-        match variables.engine.as_deref().map(OsStr::to_string_lossy).as_deref() {
-            None | Some("files") => Ok(EngineSettings::Files),
-            Some("etcd") => {
-                let own = read(&repository.store().join(OWN_FILE))?;
-                let shared = read(&repository.top().join(SHARED_FILE))?;
-                etcd(variables.table()?.over(own).over(shared), variables)
-            }
-            Some(other) => {
-                Err(bad(format!("there is no engine `{other}`: MUSE_COORD_ENGINE is `files` or `etcd`")))
-            }
+        if variables.engine.as_deref() == Some(OsStr::new("files")) {
+            return Ok(EngineSettings::Files);
         }
+        let table = Table::of(repository, variables)?;
+        match table.engine.as_deref() {
+            None | Some("files") => Ok(EngineSettings::Files),
+            Some("etcd") => etcd(table, variables),
+            Some(other) => Err(bad(format!("there is no engine `{other}`: `engine` is `files` or `etcd`"))),
+        }
+    }
+
+    /// Where the etcd of a repository is, whichever engine is chosen.
+    ///
+    /// # Errors
+    ///
+    /// As [`EngineSettings::read`].
+    pub(crate) fn read_etcd(
+        repository: &Repository,
+        variables: &Variables,
+    ) -> Result<EngineSettings, CommandError> {
+        etcd(Table::of(repository, variables)?, variables)
     }
 }
 
 impl Table {
+    /// All that is said of a repository.
+    fn of(repository: &Repository, variables: &Variables) -> Result<Table, CommandError> {
+        let own = read(&repository.store().join(OWN_FILE))?;
+        let shared = read(&repository.top().join(SHARED_FILE))?;
+        Ok(variables.table()?.over(own).over(shared))
+    }
+
     /// What stands here, else what stands in `weaker`.
     fn over(self, weaker: Table) -> Table {
         Table {
+            engine: self.engine.or(weaker.engine),
             endpoints: self.endpoints.or(weaker.endpoints),
             ca: self.ca.or(weaker.ca),
             cert: self.cert.or(weaker.cert),

@@ -37,7 +37,23 @@ impl Repository {
     /// - [`FindError::NotAFolder`]: `.muse` or its `coordination` is a file or a symbolic link.
     /// - [`FindError::Git`], [`FindError::Mark`], [`FindError::Io`]: what decides cannot be read.
     pub fn find(start: &Path, root: Option<&Path>) -> Result<Self, FindError> {
-        let place = Place::look_up(start, root)?;
+        Self::find_at(Place::look_up(start, root)?, start)
+    }
+
+    /// As [`find`](Self::find), without a look for the store's folder where `.muse` is there, for those who are about to
+    /// open it: they ask again when it is not there. Saves a system call.
+    ///
+    /// # Errors
+    ///
+    /// As there, but for what is wrong with that folder.
+    pub fn find_unseen(start: &Path, root: Option<&Path>) -> Result<Self, FindError> {
+        match Place::look_up(start, root)? {
+            Place::Store { top } => Ok(Self { store: top.join(STORE_FOLDER), top, has_store: false }),
+            place => Self::find_at(place, start),
+        }
+    }
+
+    fn find_at(place: Place, start: &Path) -> Result<Self, FindError> {
         let no = |reason| FindError::NotARepository { start: start.to_owned(), reason };
         let (top, home, common_dir) = match place {
             Place::Store { top } => {

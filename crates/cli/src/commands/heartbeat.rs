@@ -109,11 +109,14 @@ pub(crate) fn run_one(
     let run = context.run_id(args.identity.run_id.as_ref())?;
     let extension = ttl(args.extension, "--extension")?;
     let reservation = reservation_id(id)?;
-    let repository = context.repository()?;
-    let coordinator = context.coordinator(&repository)?;
+    let coordinator = context.coordinator(&context.repository_unseen()?)?;
     let beat = Beat { reservation, run: run.clone(), extension };
-    let beaten =
-        coordinator.heartbeat(&beat).map_err(|error| CommandError::from(error).about(reservation))?;
+    let beaten = coordinator.heartbeat(&beat);
+    if matches!(beaten, Err(_) | Ok(Beaten::NotFound)) {
+        // A store that is gone says more.
+        context.repository()?;
+    }
+    let beaten = beaten.map_err(|error| CommandError::from(error).about(reservation))?;
     Ok(match beaten {
         Beaten::Extended { heartbeat, holder, lapsed_seconds, already_over } => {
             let mut answer = Answer::new(HeartbeatReport::Extended(Extended {

@@ -23,6 +23,9 @@ pub(super) const RECORD_SUFFIX: &str = ".json";
 /// The longest record file that is read, in bytes: 1,000 addresses of 4,096 bytes, each byte escaped to six.
 pub(super) const RECORD_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// How much of a record that is beside a reservation is read at once, in bytes: more than one that holds no long reason.
+const SMALL_RECORD_BYTES: usize = 4096;
+
 /// A folder above this size, in bytes, is dear to list however few names are in it: on ext4 it has held about 700
 /// records at once, and a listing of it takes some tenths of a millisecond.
 const LISTED_BYTES_MAX: i64 = 64 * 1024;
@@ -296,18 +299,23 @@ impl Folder {
     /// Opens a file for reading, never through a symbolic link; `None` if there is none. Anything but a
     /// regular file is an error: it was put there by hand.
     pub(super) fn open_file(&self, name: &str) -> Result<Option<OpenFile>, EngineError> {
-        // NONBLOCK: a planted FIFO must not stop the program.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let fd = match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
-            Ok(fd) => fd,
-            Err(Errno::NOENT) => return Ok(None),
-            Err(Errno::LOOP) => return Err(self.not_a_file(name, FileType::Symlink)),
-            Err(errno) => return Err(self.unreadable(name, errno)),
-        };
+        let Some(fd) = self.open_unseen(name)? else { return Ok(None) };
         let stat = rustix::fs::fstat(&fd).map_err(|errno| self.unreadable(name, errno))?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Ok(Some(OpenFile { file: File::from(fd), stat })),
             other => Err(self.not_a_file(name, other)),
+        }
+    }
+
+    /// Opens whatever has this name for reading, never through a symbolic link; `None` if there is nothing.
+    fn open_unseen(&self, name: &str) -> Result<Option<OwnedFd>, EngineError> {
+        // NONBLOCK: a planted FIFO must not stop the program.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
+            Ok(fd) => Ok(Some(fd)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(Errno::LOOP) => Err(self.not_a_file(name, FileType::Symlink)),
+            Err(errno) => Err(self.unreadable(name, errno)),
         }
     }
 
@@ -344,8 +352,23 @@ impl Folder {
     /// Reads the record that lies here beside the reservation `id`; `None` if there is none.
     pub(super) fn companion<T: Companion>(&self, id: ReservationId) -> Result<Option<T>, EngineError> {
         let name = record_name(id);
-        let Some(bytes) = self.read(&name)? else { return Ok(None) };
+        let Some(bytes) = self.read_small(&name)? else { return Ok(None) };
         T::from_bytes(id, &bytes).map(Some).map_err(|source| self.damaged(&name, source))
+    }
+
+    /// As [`read`](Self::read), for a file that is a few hundred bytes as a rule: one that gives less than is asked for
+    /// was read to its end, and its length need not be asked for first.
+    fn read_small(&self, name: &str) -> Result<Option<Vec<u8>>, EngineError> {
+        let Some(fd) = self.open_unseen(name)? else { return Ok(None) };
+        let mut bytes = vec![0; SMALL_RECORD_BYTES];
+        match rustix::io::read(&fd, &mut bytes) {
+            Ok(read) if (1..SMALL_RECORD_BYTES).contains(&read) => {
+                bytes.truncate(read);
+                Ok(Some(bytes))
+            }
+            // It is empty, or larger, or no file.
+            _ => self.read(name),
+        }
     }
 
     /// The records in this folder, and one error for everything else that stands in it.
