@@ -73,8 +73,41 @@ pub(crate) enum Coord {
     /// Have those checked who never ask: before an edit by a coding harness, before a commit by Git.
     #[command(subcommand)]
     Guard(Guard),
+    /// The place where the reservations are: files here, or etcd for many machines.
+    #[command(subcommand)]
+    Engine(Engine),
     /// Print how an agent uses this well.
     Guide(GuideArgs),
+}
+
+#[derive(Debug, Subcommand)]
+#[command(defer = true)]
+pub(crate) enum Engine {
+    /// Move what is reserved from files to etcd, or back.
+    Migrate(EngineMigrateArgs),
+}
+
+/// One of the engines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum EngineName {
+    /// Files in the store's folder.
+    Files,
+    /// An etcd.
+    Etcd,
+}
+
+/// Move what is reserved from files to etcd, or back.
+///
+/// Live reservations keep their ids and tokens and the time that they have left, and tokens go on rising. Whoever still
+/// uses the old place is refused from then on and told where to go. Where the etcd is has to stand in muse.toml or
+/// .muse/config.toml; which engine is used is yours to say there, afterwards. What is over stays where it was. A move
+/// that broke off is finished by the same command.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  muse coord engine migrate --to etcd\n  muse coord engine migrate --to files --json | jq .reservations")]
+pub(crate) struct EngineMigrateArgs {
+    /// Where to.
+    #[arg(long, value_enum, value_name = "ENGINE")]
+    pub(crate) to: EngineName,
 }
 
 #[derive(Debug, Subcommand)]
@@ -800,6 +833,7 @@ mod tests {
             Cli::command(),
             Coord::augment_subcommands(parent()),
             Guard::augment_subcommands(parent()),
+            Engine::augment_subcommands(parent()),
             Hook::augment_subcommands(parent()),
         ] {
             let above = abouts(&command);

@@ -285,6 +285,13 @@ impl Context {
         }
     }
 
+    /// The distributed engine, whichever is chosen.
+    pub(crate) fn etcd(&self, repository: &Repository) -> Result<EtcdEngine<SystemClock>, CommandError> {
+        let (endpoints, name) = EngineSettings::read_etcd(repository, &self.engine_variables)?;
+        EtcdEngine::new(&endpoints, &name, SystemClock)
+            .map_err(|error| CommandError::new(Kind::BadConfig, error.to_string()))
+    }
+
     /// Which engine is configured for the repository, and where.
     pub(crate) fn settings(&self, repository: &Repository) -> Result<EngineSettings, CommandError> {
         EngineSettings::read(repository, &self.engine_variables)

@@ -125,7 +125,10 @@ impl EngineSettings {
         let table = Table::of(repository, variables)?;
         match table.engine.as_deref() {
             None | Some("files") => Ok(EngineSettings::Files),
-            Some("etcd") => etcd(table, variables),
+            Some("etcd") => {
+                let (endpoints, repository) = etcd(table, variables)?;
+                Ok(EngineSettings::Etcd { endpoints, repository })
+            }
             Some(other) => Err(bad(format!("there is no engine `{other}`: `engine` is `files` or `etcd`"))),
         }
     }
@@ -138,7 +141,7 @@ impl EngineSettings {
     pub(crate) fn read_etcd(
         repository: &Repository,
         variables: &Variables,
-    ) -> Result<EngineSettings, CommandError> {
+    ) -> Result<(Endpoints, String), CommandError> {
         etcd(Table::of(repository, variables)?, variables)
     }
 }
@@ -166,7 +169,7 @@ impl Table {
     }
 }
 
-fn etcd(table: Table, variables: &Variables) -> Result<EngineSettings, CommandError> {
+fn etcd(table: Table, variables: &Variables) -> Result<(Endpoints, String), CommandError> {
     let repository = table.repository.ok_or_else(|| {
         bad("the engine `etcd` needs `repository`, the name by which all clones of this repository find each other: \
              add it to [coordination] in muse.toml, for example `repository = \"shop\"`")
@@ -193,7 +196,7 @@ fn etcd(table: Table, variables: &Variables) -> Result<EngineSettings, CommandEr
     };
     let endpoints =
         Endpoints { urls: table.endpoints.unwrap_or_default(), ca: bytes(&table.ca)?, identity, login };
-    Ok(EngineSettings::Etcd { endpoints, repository })
+    Ok((endpoints, repository))
 }
 
 /// The password: from the environment, or from a file that nobody else can read.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use muse_coord::Prepared;
+use muse_coord::{EngineError, Prepared};
 use serde::Serialize;
 
 use crate::args::InitArgs;
@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::error::CommandError;
 use crate::exit;
 use crate::output::{Answer, Report, Screen};
+use crate::settings::EngineSettings;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Initialised {
@@ -43,7 +44,15 @@ impl Report for Initialised {
 pub(crate) fn run(_: &InitArgs, context: &Context) -> Result<Answer<Initialised>, CommandError> {
     let initialised = muse_repo::init(&context.current_directory()?, context.root())?;
     let repository = &initialised.repository;
-    let Prepared { created, restored } = context.files(repository).prepare()?;
+    let Prepared { created, restored } = match context.files(repository).prepare() {
+        // Nothing is to be made where the reservations were moved to the engine that is chosen.
+        Err(EngineError::Moved { .. })
+            if matches!(context.settings(repository)?, EngineSettings::Etcd { .. }) =>
+        {
+            Prepared::default()
+        }
+        prepared => prepared?,
+    };
     initialised.leave_mark()?;
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let mut answer = Answer::new(Initialised {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use muse_coord::{EngineError, ReleaseRequest, ReservationId, TtlSeconds};
 
-use crate::args::{Command, Coord, Guard, Seconds};
+use crate::args::{Command, Coord, Engine, Guard, Seconds};
 use crate::context::Context;
 use crate::error::{CommandError, Kind};
 use crate::output::print;
@@ -23,6 +23,7 @@ pub(crate) mod list;
 mod log;
 mod man;
 mod mcp;
+mod migrate;
 pub(crate) mod release;
 pub(crate) mod reserve;
 mod run;
@@ -57,6 +58,7 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> u8 {
             print(guard::uninstall(&args, context), context)
         }
         Command::Coord(Coord::Guard(Guard::Status(args))) => print(guard::status(&args, context), context),
+        Command::Coord(Coord::Engine(Engine::Migrate(args))) => print(migrate::run(&args, context), context),
         Command::Coord(Coord::Guide(args)) => print(guide::run(&args), context),
         Command::Mcp(args) => mcp::run(&args, context),
         Command::Symbols(args) => print(symbols::run(&args, context), context),

@@ -127,8 +127,19 @@ impl<C: Clock> FileEngine<C> {
         let mut staged: Vec<Staged<'_>> = Vec::new();
         for carried in &load.carried {
             let id = carried.reservation.reservation_id;
-            // An earlier attempt brought it, and it may have ended since.
-            if store.reservations.holds(&record_name(id))? || Archive::open(&store)?.find(id)?.is_some() {
+            if store.reservations.holds(&record_name(id))? {
+                // An earlier attempt brought it, and its holder may use it here already.
+                let RecordLocking::Locked(_lock) = RecordLock::acquire(&store, id, RIVAL_WAIT)? else { continue };
+                if let Some(lease) = standing(&store, id)? {
+                    let brought = Carried { heartbeat: lease.heartbeat, ..carried.clone() };
+                    if let Some(heartbeat) = heartbeat_of(&brought, self.clock.now()) {
+                        write_heartbeat(&store, &heartbeat)?;
+                    }
+                }
+                continue;
+            }
+            // Brought earlier, and over for long.
+            if Archive::open(&store)?.find(id)?.is_some() {
                 continue;
             }
             if let Some(heartbeat) = heartbeat_of(carried, self.clock.now()) {
