@@ -103,7 +103,9 @@ pub(crate) enum EngineName {
 /// .muse/config.toml; which engine is used is yours to say there, afterwards. What is over stays where it was. A move
 /// that broke off is finished by the same command.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  muse coord engine migrate --to etcd\n  muse coord engine migrate --to files --json | jq .reservations")]
+#[command(
+    after_help = "Examples:\n  muse coord engine migrate --to etcd\n  muse coord engine migrate --to files --json | jq .reservations"
+)]
 pub(crate) struct EngineMigrateArgs {
     /// Where to.
     #[arg(long, value_enum, value_name = "ENGINE")]

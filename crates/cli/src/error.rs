@@ -110,7 +110,9 @@ const fn advice(error: &EngineError) -> &'static str {
         EngineError::TooManyLapsed { .. } => {
             ": reserve less at once, or release some of them with `muse coord release ID --force --reason TEXT`"
         }
-        EngineError::Moved { .. } => ": have `engine` under [coordination] in muse.toml say so, as it does for those who moved it",
+        EngineError::Moved { .. } => {
+            ": have `engine` under [coordination] in muse.toml say so, as it does for those who moved it"
+        }
     }
 }
 

@@ -75,7 +75,10 @@ impl Report for MigrateReport {
     }
 }
 
-pub(crate) fn run(args: &EngineMigrateArgs, context: &Context) -> Result<Answer<MigrateReport>, CommandError> {
+pub(crate) fn run(
+    args: &EngineMigrateArgs,
+    context: &Context,
+) -> Result<Answer<MigrateReport>, CommandError> {
     let repository = context.repository()?;
     let files = context.files(&repository).telling(context.progress());
     let etcd = context.etcd(&repository)?;

@@ -205,9 +205,8 @@ impl<C: Clock> FileEngine<C> {
         if is_of_missing_part && let Ok(Some(to)) = self.moved_to() {
             return EngineError::Moved { to };
         }
-        let is_gone = is_of_missing_part
-            && self.was_there.load(Ordering::Relaxed)
-            && matches!(self.open(), Ok(None));
+        let is_gone =
+            is_of_missing_part && self.was_there.load(Ordering::Relaxed) && matches!(self.open(), Ok(None));
         if is_gone { self.gone() } else { error }
     }
 }

@@ -59,7 +59,9 @@ impl<C: Clock> FileEngine<C> {
     ) -> Result<Moving, EngineError> {
         let store = self.open_for_moving()?;
         let was_moved = match moved(&store.root)? {
-            Some(elsewhere) if !is_same_place(&elsewhere, to) => return Err(EngineError::Moved { to: elsewhere }),
+            Some(elsewhere) if !is_same_place(&elsewhere, to) => {
+                return Err(EngineError::Moved { to: elsewhere });
+            }
             there => there.is_some(),
         };
         let lock = lock_of(&store, was_moved)?;
@@ -104,7 +106,9 @@ impl<C: Clock> FileEngine<C> {
     ) -> Result<Moving, EngineError> {
         let store = self.open_for_moving()?;
         let was_moved = match moved(&store.root)? {
-            Some(elsewhere) if !is_same_place(&elsewhere, from) => return Err(EngineError::Moved { to: elsewhere }),
+            Some(elsewhere) if !is_same_place(&elsewhere, from) => {
+                return Err(EngineError::Moved { to: elsewhere });
+            }
             there => there.is_some(),
         };
         let lock = lock_of(&store, was_moved)?;
@@ -129,7 +133,9 @@ impl<C: Clock> FileEngine<C> {
             let id = carried.reservation.reservation_id;
             if store.reservations.holds(&record_name(id))? {
                 // An earlier attempt brought it, and its holder may use it here already.
-                let RecordLocking::Locked(_lock) = RecordLock::acquire(&store, id, RIVAL_WAIT)? else { continue };
+                let RecordLocking::Locked(_lock) = RecordLock::acquire(&store, id, RIVAL_WAIT)? else {
+                    continue;
+                };
                 if let Some(lease) = standing(&store, id)? {
                     let brought = Carried { heartbeat: lease.heartbeat, ..carried.clone() };
                     if let Some(heartbeat) = heartbeat_of(&brought, self.clock.now()) {
