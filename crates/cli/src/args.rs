@@ -729,8 +729,17 @@ pub(crate) struct McpArgs {
 ///
 /// Takes about six seconds and leaves nothing behind. Exit 3: an answer differs from the contract.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  muse demo\n  muse demo --json | jq -r '.steps[].title'")]
+#[command(after_help = "Examples:
+  muse demo
+  muse demo --engine etcd  # two clones, as on two machines; starts an etcd of its own
+  muse demo --json | jq -r '.steps[].title'")]
 pub(crate) struct DemoArgs {
+    /// Where the reservations of the story are.
+    #[arg(long, value_enum, default_value = "files", value_name = "ENGINE")]
+    pub(crate) engine: EngineName,
+    /// Where the etcd of the demo is, for the agent that gets killed.
+    #[arg(long, hide = true)]
+    pub(crate) etcd: Option<String>,
     /// Play the agent that gets killed. The demo starts itself with this.
     #[arg(long, hide = true)]
     pub(crate) as_agent: bool,

@@ -52,6 +52,19 @@ struct Table {
     repository: Option<String>,
 }
 
+/// The variables `MUSE_COORD_*`.
+pub(crate) const ENGINE_VARIABLES: &[&str] = &[
+    "MUSE_COORD_ENGINE",
+    "MUSE_COORD_ENDPOINTS",
+    "MUSE_COORD_CA",
+    "MUSE_COORD_CERT",
+    "MUSE_COORD_KEY",
+    "MUSE_COORD_USER",
+    "MUSE_COORD_PASSWORD",
+    "MUSE_COORD_PASSWORD_FILE",
+    "MUSE_COORD_REPOSITORY",
+];
+
 /// The variables `MUSE_COORD_*` that are set and not empty.
 #[derive(Clone, Default)]
 pub(crate) struct Variables {

@@ -88,6 +88,12 @@ fn the_life_of_a_reservation() {
     assert!(next.token > held.token);
     let log = coord(&site, &["log"]).json().value();
     assert_eq!(log["count"], 2);
+    let checked = coord(&site, &["fsck"]).json().value();
+    assert_eq!(
+        (checked["status"].as_str(), checked["checked"]["records"].as_u64()),
+        (Some("ok"), Some(2)),
+        "{checked}"
+    );
 
     // Collected, it is in the archive, and known.
     let collected = coord(&site, &["gc", "--older-than", "0"]).json().value();
@@ -166,7 +172,7 @@ fn whoever_cannot_ask_is_told_so() {
         refused(&coord(&site, arguments).run_id("alice").json(), 5, "unreachable", &parts);
     }
     refused(&coord(&site, &["list"]).json(), 5, "unreachable", &parts);
-    refused(&coord(&site, &["fsck"]).json(), 2, "usage", &["are in etcd", "MUSE_COORD_ENGINE=files"]);
+    refused(&coord(&site, &["fsck"]).json(), 5, "unreachable", &parts);
     // A hook lets through what it could not check, and says so.
     site.file("a.py", "x = 1\n");
     let payload = json!({

@@ -4,8 +4,13 @@
 //! and its exit code are shown as they come and held against the contract; the first difference ends the demo
 //! with exit code 3. The agent that gets killed is a process too: this program with a hidden flag, which reserves
 //! and sends heartbeats, by starting `muse` each time, until it is dead.
+//!
+//! With `--engine etcd` the two working trees are those of two clones, as on two machines, and what is reserved is in an
+//! etcd that the demo starts and ends.
 
+use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -14,17 +19,18 @@ use std::time::Duration;
 
 use anstream::AutoStream;
 use anstyle::Style;
-use muse_coord::ReservationId;
+use muse_coord::{Endpoints, EtcdEngine, ReservationId, Stopwatch, SystemClock};
 use muse_repo::Scratch;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::args::DemoArgs;
+use crate::args::{DemoArgs, EngineName};
 use crate::context::Context;
 use crate::error::{CommandError, Kind};
 use crate::exit;
 use crate::output::{Answer, Report, Screen, coloured, one_line};
 use crate::report::shell_word;
+use crate::settings::ENGINE_VARIABLES;
 
 /// What the agents change.
 const FILES: [(&str, &str); 3] = [
@@ -114,8 +120,9 @@ impl Difference {
 
 pub(crate) fn run(args: &DemoArgs, context: &Context) -> Result<Answer<DemoReport>, CommandError> {
     let internal = |message: String| CommandError::new(Kind::Internal, message);
-    let muse = Muse { program: context.program()? };
+    let program = context.program()?;
     if args.as_agent {
+        let muse = Muse { program, etcd: args.etcd.clone() };
         let top = context.current_directory()?;
         let error = play_victim(&muse, &top).err().map(|Difference(error)| error);
         let status = if error.is_none() { "ok" } else { Kind::Internal.word_and_code().0 };
@@ -127,8 +134,19 @@ pub(crate) fn run(args: &DemoArgs, context: &Context) -> Result<Answer<DemoRepor
         internal(format!("cannot make a temporary folder in {}: {error}; set TMPDIR", place.display()))
     })?;
     let scratch = muse_repo::scratch(folder.path(), &FILES).map_err(|error| internal(error.to_string()))?;
+    let (scratch, server) = match args.engine {
+        EngineName::Files => (scratch, None),
+        EngineName::Etcd => {
+            let other = folder.path().join("other machine");
+            let server = fs::create_dir(&other).map_err(|error| error.to_string());
+            let clone =
+                server.and_then(|()| muse_repo::scratch(&other, &FILES).map_err(|error| error.to_string()));
+            let server = Server::start(folder.path(), context)?;
+            (Scratch { linked: clone.map_err(internal)?.linked, ..scratch }, Some(server))
+        }
+    };
     let mut stage = Stage {
-        muse,
+        muse: Muse { program, etcd: server.as_ref().map(|server| server.url.clone()) },
         scratch,
         voice: Voice {
             is_open: !context.json,
@@ -138,6 +156,7 @@ pub(crate) fn run(args: &DemoArgs, context: &Context) -> Result<Answer<DemoRepor
         steps: Vec::new(),
     };
     let played = play(&mut stage);
+    drop(server);
     let removed = folder.close().map_err(Difference::cannot("remove the temporary folder"));
 
     let steps = stage.steps;
@@ -161,8 +180,16 @@ pub(crate) fn run(args: &DemoArgs, context: &Context) -> Result<Answer<DemoRepor
 fn play(stage: &mut Stage) -> Result<(), Difference> {
     stage.introduce()?;
 
-    stage.scene("Make the store. Every worktree of the repository will find this one.")?;
-    stage.call(Top::Main, &["init"], exit::OK, &["made the store"])?;
+    if stage.muse.etcd.is_some() {
+        stage.scene("Make each clone ready. What is reserved will be in etcd, for both.")?;
+        stage.call(Top::Main, &["init"], exit::OK, &["made the store"])?;
+        stage.call(Top::Linked, &["init"], exit::OK, &["made the store"])?;
+        let status = ["coord", "engine", "status"];
+        stage.call(Top::Linked, &status, exit::OK, &["etcd"])?;
+    } else {
+        stage.scene("Make the store. Every worktree of the repository will find this one.")?;
+        stage.call(Top::Main, &["init"], exit::OK, &["made the store"])?;
+    }
 
     let (winner, held) = race(stage)?;
     let id = held.to_string();
@@ -278,10 +305,15 @@ fn killed_agent(stage: &mut Stage) -> Result<(), Difference> {
         "the dead holder named",
     )?;
     let seconds = holder["expires_in_seconds"].as_u64().unwrap_or(u64::MAX);
-    stage.expect(seconds <= VICTIM_EXTENSION_SECONDS, "the seconds left")?;
+    // etcd tells whole seconds, rounded up.
+    let most = VICTIM_EXTENSION_SECONDS + u64::from(stage.muse.etcd.is_some());
+    stage.expect(seconds <= most, "the seconds left")?;
     stage.voice.line(&format!("  ({seconds} s pass, as `expires_in_seconds` says)"))?;
     wait(Duration::from_secs(seconds));
-    let granted = stage.call(Top::Main, &reserve, exit::OK, &["reserved ", "run=grace"])?;
+    // etcd looks for what has lapsed twice a second.
+    let patient = [&reserve[..], &["--wait", "10"]].concat();
+    let reserve = if stage.muse.etcd.is_some() { &patient[..] } else { &reserve[..] };
+    let granted = stage.call(Top::Main, reserve, exit::OK, &["reserved ", "run=grace"])?;
     let successor = granted.granted_id()?.to_string();
 
     stage.scene("The old holder comes back too late: its heartbeat is refused and names the new holder.")?;
@@ -329,9 +361,70 @@ impl Top {
     }
 }
 
+/// Ends etcd once nobody holds the other end of its standard input, whatever became of the demo.
+const SERVER_SCRIPT: &str = "etcd \"$@\" & etcd=$!; cat > /dev/null; kill -9 $etcd; wait";
+
+/// How long etcd may take until it answers, and how long is waited between two looks.
+const SERVER_WAIT: Duration = Duration::from_secs(20);
+const SERVER_PAUSE: Duration = Duration::from_millis(50);
+
+/// An etcd of the demo's own, on loopback. It ends when this is dropped.
+struct Server {
+    url: String,
+    shell: Child,
+}
+
+impl Server {
+    #[expect(clippy::disallowed_methods, reason = "the demo starts what it shows; the wait is bounded")]
+    fn start(folder: &Path, context: &Context) -> Result<Server, CommandError> {
+        if !context.finds_program("etcd") {
+            let message = "there is no program `etcd` to play with: install it (Debian's package is etcd-server), or run \
+                           `muse demo` without --engine";
+            return Err(CommandError::new(Kind::Usage, message));
+        }
+        let cannot = |what: &str| CommandError::new(Kind::Internal, format!("cannot start etcd: {what}"));
+        let port = || Ok::<u16, io::Error>(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port());
+        let ports = port().and_then(|client| Ok((client, port()?)));
+        let (client, peer) = ports.map_err(|error| cannot(&error.to_string()))?;
+        let (url, peer) = (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
+        let mut command = Command::new("sh");
+        command.args(["-c", SERVER_SCRIPT, "sh", "--data-dir"]).arg(folder.join("etcd"));
+        command.args(["--listen-client-urls", &url, "--advertise-client-urls", &url]);
+        command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
+        command.args(["--initial-cluster", &format!("default={peer}"), "--log-level", "error"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let shell = command.spawn().map_err(|error| cannot(&error.to_string()))?;
+        let server = Server { url, shell };
+        let endpoints = Endpoints { urls: vec![server.url.clone()], ..Endpoints::default() };
+        let engine = EtcdEngine::new(&endpoints, DEMO_REPOSITORY, SystemClock)
+            .map_err(|error| cannot(&error.to_string()))?;
+        let waiting = Stopwatch::start();
+        while engine.name().is_err() {
+            if waiting.elapsed() > SERVER_WAIT {
+                return Err(cannot("it does not answer"));
+            }
+            std::thread::sleep(SERVER_PAUSE);
+        }
+        Ok(server)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.shell.stdin.take());
+        // Fails only where it has ended already.
+        self.shell.wait().map(drop).unwrap_or_default();
+    }
+}
+
+/// The name of the repository in the demo's etcd.
+const DEMO_REPOSITORY: &str = "demo";
+
 /// This very program.
 struct Muse {
     program: PathBuf,
+    /// Where the etcd is that its processes use.
+    etcd: Option<String>,
 }
 
 impl Muse {
@@ -340,8 +433,12 @@ impl Muse {
     fn command(&self, top: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(arguments).current_dir(top);
-        for variable in ["MUSE_RUN_ID", "MUSE_REPO_ROOT", "MUSE_COORD_ENGINE", "CLICOLOR_FORCE"] {
+        for variable in ["MUSE_RUN_ID", "MUSE_REPO_ROOT", "CLICOLOR_FORCE"].iter().chain(ENGINE_VARIABLES) {
             command.env_remove(variable);
+        }
+        if let Some(url) = &self.etcd {
+            command.env("MUSE_COORD_ENGINE", "etcd").env("MUSE_COORD_ENDPOINTS", url);
+            command.env("MUSE_COORD_REPOSITORY", DEMO_REPOSITORY);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -404,8 +501,16 @@ struct Stage {
 impl Stage {
     fn introduce(&mut self) -> Result<(), Difference> {
         let (main, linked) = (self.scratch.main.display(), self.scratch.linked.display());
+        let scene = match &self.muse.etcd {
+            None => "A scratch Git repository with two working trees, and agents that are real processes."
+                .to_owned(),
+            Some(url) => format!(
+                "Two clones of a scratch Git repository, as on two machines, an etcd at {url}, and agents that are real \
+                 processes."
+            ),
+        };
         let lines = [
-            "A scratch Git repository with two working trees, and agents that are real processes.".to_owned(),
+            scene,
             format!("  main     {main} (branch main)"),
             format!("  feature  {linked} (branch feature)"),
             format!("  muse     {}", self.muse.program.display()),
@@ -543,7 +648,11 @@ struct Victim {
 
 impl Victim {
     fn start(stage: &Stage) -> Result<Victim, Difference> {
-        let mut command = stage.muse.command(&stage.scratch.main, &["demo", "--as-agent"]);
+        let mut arguments = vec!["demo", "--as-agent"];
+        if let Some(url) = &stage.muse.etcd {
+            arguments.extend(["--etcd", url]);
+        }
+        let mut command = stage.muse.command(&stage.scratch.main, &arguments);
         // It ends when this pipe does, so that it does not outlive the demo.
         command.stdin(Stdio::piped()).stderr(Stdio::null());
         let mut process = command.spawn().map_err(Difference::cannot("start the agent"))?;

@@ -8,7 +8,6 @@ use crate::context::Context;
 use crate::error::{CommandError, Kind};
 use crate::exit;
 use crate::output::{Answer, Report, Screen};
-use crate::settings::EngineSettings;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct FsckReport {
@@ -63,16 +62,10 @@ impl Report for FsckReport {
 
 pub(crate) fn run(args: &FsckArgs, context: &Context) -> Result<Answer<FsckReport>, CommandError> {
     let repository = context.repository()?;
-    if let EngineSettings::Etcd { .. } = context.settings(&repository)? {
-        return Err(CommandError::new(
-            Kind::Usage,
-            "fsck checks a store of files, and the reservations of this repository are in etcd: with \
-             MUSE_COORD_ENGINE=files it checks what the files hold",
-        ));
-    }
     let repair = if args.repair { Repair::Yes } else { Repair::No };
+    let engine = context.engine(&repository)?;
     let progress = context.progress();
-    let checked = context.files(&repository).check(repair, &*progress)?;
+    let checked = engine.check(repair, &*progress)?;
     drop(progress);
 
     let Checked { findings, notices, counts } = checked;
@@ -86,7 +79,7 @@ pub(crate) fn run(args: &FsckArgs, context: &Context) -> Result<Answer<FsckRepor
         } else {
             "put it right with `muse coord fsck --repair`, which loses nothing"
         };
-        format!("{what} with {}: {next}", repository.coordination().display())
+        format!("{what} with {}: {next}", engine.place().display())
     });
     let report = FsckReport { status, repaired, findings, notices, checked: counts, error, exit_code };
     Ok(Answer::new(report))

@@ -9,6 +9,7 @@ use crate::decide::{Conflict, Request};
 use crate::engine::changes::{Changes, Interest};
 use crate::engine::etcd::EtcdEngine;
 use crate::engine::file::FileEngine;
+use crate::engine::file::check::{Checked, Repair};
 use crate::engine::{
     Beat, Beaten, Engine, EngineError, Lines, Listing, ReleaseRequest, Released, Reserved, Turn,
 };
@@ -50,6 +51,15 @@ impl<C: Clock> AnyEngine<C> {
             AnyEngine::Files(engine) => engine.record_path(id),
             AnyEngine::Etcd(engine) => engine.record_place(id),
         }
+    }
+
+    /// Checks all of the store: see [`FileEngine::check`] and [`EtcdEngine::check`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn check(&self, repair: Repair, progress: &dyn Progress) -> Result<Checked, EngineError> {
+        each!(self, engine => engine.check(repair, progress))
     }
 
     /// The newest line of one reservation in the archive, and where that is.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::address::Address;
 use crate::clock::Timestamp;
 use crate::decide::{Blocker, Conflict, Holder, sort_conflicts};
 use crate::id::Token;
@@ -43,6 +44,15 @@ pub(super) fn is_same_place(one: &str, other: &str) -> bool {
     place(one) == place(other)
 }
 
+/// Whether two reservations cannot both be active.
+pub(super) fn excludes(one: &Reservation, other: &Reservation) -> bool {
+    let is_related = one.run_id == other.run_id
+        || one.run_id.descends_from(&other.run_id)
+        || other.run_id.descends_from(&one.run_id);
+    let overlaps = |address: &Address| other.addresses.iter().any(|held| address.overlaps(held));
+    !is_related && one.mode.conflicts_with(other.mode) && one.addresses.iter().any(overlaps)
+}
+
 /// Who of those that stand in a store is in the way of what is carried there, be it lapsed: its holder could revive it.
 /// The same reservation is in nobody's way.
 pub(super) fn in_the_way(carried: &[Carried], standing: &[Lease], now: Timestamp) -> Vec<Conflict> {
@@ -50,11 +60,7 @@ pub(super) fn in_the_way(carried: &[Carried], standing: &[Lease], now: Timestamp
     for its in carried.iter().map(|carried| &carried.reservation) {
         for lease in standing {
             let other = &lease.reservation;
-            let is_related = its.run_id == other.run_id
-                || its.run_id.descends_from(&other.run_id)
-                || other.run_id.descends_from(&its.run_id);
-            let is_itself = its.reservation_id == other.reservation_id;
-            if is_related || is_itself || !its.mode.conflicts_with(other.mode) {
+            if its.reservation_id == other.reservation_id || !excludes(its, other) {
                 continue;
             }
             conflicts.extend(its.addresses.iter().filter_map(|address| {

@@ -12,6 +12,7 @@
 //! **Times** that are told are the reader's clock plus what etcd says is left, in whole seconds. Times in records are of
 //! whoever wrote them.
 
+mod checking;
 mod client;
 mod keys;
 mod lessor;

@@ -18,7 +18,7 @@ use crate::queue::{LEASE_SECONDS, Queue, Ticket};
 use crate::record::{Companion, Heartbeat, Mode, Release, Reservation, Supersession};
 
 /// How many keys with their values are asked for at once: about a megabyte. Few in tests, so that they turn pages.
-const KEYS_AT_ONCE: i64 = if cfg!(test) { 2 } else { 1000 };
+pub(super) const KEYS_AT_ONCE: i64 = if cfg!(test) { 2 } else { 1000 };
 
 /// How many lines of the archive are asked for at once.
 const LINES_AT_ONCE: i64 = if cfg!(test) { 3 } else { 256 };
