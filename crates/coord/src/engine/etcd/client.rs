@@ -24,6 +24,10 @@ const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// How long one endpoint has for an answer, 5 s: above what etcd itself waits for a new leader at its defaults.
 const CALL_MAX: Duration = Duration::from_secs(5);
 
+/// The same where there are others to be asked, 2 s: those who lost their leader take about that long for another, and one
+/// that hangs keeps nobody from the rest.
+const CALL_MAX_OF_SEVERAL: Duration = Duration::from_secs(2);
+
 /// How long a call may take altogether, with all endpoints that are asked.
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -147,6 +151,11 @@ impl Client {
         })
     }
 
+    /// How long one endpoint has for an answer.
+    const fn call_max(&self) -> Duration {
+        if self.urls.len() > 1 { CALL_MAX_OF_SEVERAL } else { CALL_MAX }
+    }
+
     /// The endpoint that is asked first.
     pub(super) fn endpoint(&self) -> &str {
         let at = self.preferred.load(Ordering::Relaxed) % self.urls.len();
@@ -196,7 +205,7 @@ impl Client {
                     break;
                 }
                 let url = self.urls.get(at).map_or("", String::as_str);
-                match self.ask(url, path, &body, left.min(CALL_MAX)) {
+                match self.ask(url, path, &body, left.min(self.call_max())) {
                     Ok(answer) => {
                         self.preferred.store(at, Ordering::Relaxed);
                         return Ok(answer);
