@@ -1,6 +1,7 @@
 //! One of the engines, chosen when the program runs.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::address::Address;
 use crate::archive::{Archived, Collected, Retention};
@@ -49,6 +50,14 @@ impl<C: Clock> AnyEngine<C> {
         match self {
             AnyEngine::Files(engine) => engine.record_path(id),
             AnyEngine::Etcd(engine) => engine.record_place(id),
+        }
+    }
+
+    /// From now on no call of another machine waits for longer than this.
+    pub fn limit_calls(&self, time_max: Duration) {
+        match self {
+            AnyEngine::Files(_) => {}
+            AnyEngine::Etcd(engine) => engine.limit_calls(time_max),
         }
     }
 
