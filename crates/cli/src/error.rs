@@ -102,7 +102,7 @@ const fn advice(error: &EngineError) -> &'static str {
             ": could not check, so take it for held; look at the network and at etcd, then try again"
         }
         EngineError::Remote { failure: RemoteFailure::Refused, .. } => {
-            ": look at what it says, at the login and its rights, then try again"
+            ": look at what it says, then try again"
         }
         EngineError::Remote { failure: RemoteFailure::Unknown, .. } => {
             ": `muse coord list --run-id ID` tells what is there; asking again for the same is harmless"

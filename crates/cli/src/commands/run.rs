@@ -98,6 +98,9 @@ fn hold(args: &RunArgs, context: &Context) -> Result<Held, CommandError> {
     // The one works on a thread of its own; the other has the last word.
     let (beating, last) = (keeping(context.coordinator(&repository)?), keeping(coordinator));
     let ran = start(beating, &grant, deadline, &signals, args, context);
+    if matches!(&ran, Ok(outcome) if matches!(outcome.cause, Some(Cause::Unkept(_)))) {
+        last.hurry();
+    }
     let cause = lost_by_now(&last);
     let mut after = Vec::new();
     if !grant.renewed {

@@ -5,6 +5,7 @@ use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use muse_coord::{
     AnyEngine, Beat, Beaten, Clock as _, Coordinator, Lease, ReservationId, RunId, State, SystemClock,
@@ -81,7 +82,15 @@ impl Loss {
     }
 }
 
+/// How long a call may take once the store did not answer: nothing depends on it, for the reservation lapses by itself.
+const HURRIED: Duration = Duration::from_secs(2);
+
 impl Keeping {
+    /// From now on a store that does not answer is not waited for as long as otherwise.
+    pub(crate) fn hurry(&self) {
+        self.coordinator.engine().limit_calls(HURRIED);
+    }
+
     /// Looks at the reservation.
     pub(super) fn look(&self) -> Result<Standing, CommandError> {
         let Some(lease) = self.coordinator.show(self.reservation)? else {
@@ -194,6 +203,15 @@ impl Keeper {
         // The byte was written after the news was sent, so this waits for an instant at most.
         self.bell.read_exact(&mut [0])?;
         Ok(Some(news))
+    }
+
+    /// Leaves the thread to itself once it has had so long for the job that is under way: it waits for a store that does
+    /// not answer, and ends with the process.
+    pub(super) fn leave(self, time_max: Duration) {
+        if self.is_busy {
+            // Whether it was done in time changes nothing.
+            super::await_any([self.readable()], time_max).unwrap_or_default();
+        }
     }
 
     /// Ends the thread, after the job that is under way: every wait for the store has an end.

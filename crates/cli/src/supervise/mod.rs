@@ -44,6 +44,8 @@ const SLICE: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a process that slept over its heartbeats waits for the one that it sends on waking.
 const CHANCE: Duration = Duration::from_secs(3);
+/// How long a heartbeat that may hang has still when the command was stopped for want of one.
+const LAST_JOB: Duration = Duration::from_secs(1);
 /// How often a group whose leader has ended is asked whether anybody is left in it: nobody tells.
 const GROUP_EVERY: Duration = Duration::from_millis(50);
 /// How many changes of the command are taken in one turn: one that stops whenever it is continued must not keep the
@@ -108,7 +110,7 @@ struct Stopping {
 
 /// Starts a command and supervises it to its end; an error if it could not be started.
 ///
-/// When this returns, nobody keeps the reservation any more.
+/// When this returns, nobody keeps the reservation any more, but for a last heartbeat that hangs.
 pub(crate) fn run(
     program: &Program,
     keeping: Keeping,
@@ -164,8 +166,12 @@ impl Supervisor<'_> {
             }
         }
         let interrupt = self.interrupt(ended, had_terminal);
-        self.keeper.end();
         let cause = self.stopping.map(|stopping| stopping.cause);
+        if matches!(cause, Some(Cause::Unkept(_))) {
+            self.keeper.leave(LAST_JOB);
+        } else {
+            self.keeper.end();
+        }
         Outcome { code: ended.code, cause, interrupt, warnings: self.warnings }
     }
 
@@ -446,7 +452,11 @@ pub(crate) fn lost_by_now(keeping: &Keeping) -> Option<Cause> {
             None
         }
         Ok(Standing::Lost(loss)) => Some(Cause::Lost(loss)),
+        Ok(Standing::Held { .. }) => None,
         // What cannot be read is told when the reservation is released.
-        Ok(Standing::Held { .. }) | Err(_) => None,
+        Err(_) => {
+            keeping.hurry();
+            None
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! One of the engines, chosen when the program runs.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::address::Address;
 use crate::archive::{Archived, Collected, Retention};
@@ -60,6 +61,14 @@ impl<C: Clock> AnyEngine<C> {
     /// As there.
     pub fn check(&self, repair: Repair, progress: &dyn Progress) -> Result<Checked, EngineError> {
         each!(self, engine => engine.check(repair, progress))
+    }
+
+    /// From now on no call of another machine waits for longer than this.
+    pub fn limit_calls(&self, time_max: Duration) {
+        match self {
+            AnyEngine::Files(_) => {}
+            AnyEngine::Etcd(engine) => engine.limit_calls(time_max),
+        }
     }
 
     /// The newest line of one reservation in the archive, and where that is.

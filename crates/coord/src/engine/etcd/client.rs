@@ -5,16 +5,17 @@
 //! a lease has an id that its caller chose. That is what makes it right to go to the next endpoint after any failure.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use ureq::Agent;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, Error};
 
-use super::wire::{Login, LoginAnswer, Refusal, StatusAnswer};
+use super::trouble::{Failed, failed, refusal};
+use super::wire::{Login, LoginAnswer, StatusAnswer};
 use crate::clock::Stopwatch;
 use crate::engine::{EngineError, RemoteFailure};
 
@@ -24,15 +25,22 @@ const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// How long one endpoint has for an answer, 5 s: above what etcd itself waits for a new leader at its defaults.
 const CALL_MAX: Duration = Duration::from_secs(5);
 
-/// The same where there are others to be asked, 2 s: those who lost their leader take about that long for another, and one
-/// that hangs keeps nobody from the rest.
-const CALL_MAX_OF_SEVERAL: Duration = Duration::from_secs(2);
+/// How long the first endpoint has where there are others, and each of them after it, 1.5 s: one that hangs must not keep a
+/// heartbeat from those that do not, and an election is over by then, as a rule. It doubles with each round, for a cluster
+/// that is slow.
+const FIRST_MAX: Duration = Duration::from_millis(1500);
 
 /// How long a call may take altogether, with all endpoints that are asked.
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long is waited before all endpoints are asked again, when none could do it just then.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How often one endpoint is logged in to anew for one call: a member that lags behind may not know the first token yet.
+const LOGINS_MAX: u32 = 2;
+
+/// The largest answer that is none.
+const REFUSAL_BYTES_MAX: u64 = 1 << 16;
 
 /// The largest answer, 256 MiB: a hundred thousand reservations.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
@@ -75,6 +83,11 @@ pub enum EndpointsError {
     /// A certificate or a key is not what it has to be.
     #[error("{0} holds no {1} in PEM form")]
     Pem(&'static str, &'static str),
+    /// A client's certificate and its key are not a pair.
+    #[error(
+        "`cert` and `key` do not belong together, or are of a kind that is not understood ({0}): give the key of that certificate"
+    )]
+    NoPair(String),
 }
 
 /// What every endpoint of a cluster is asked through.
@@ -86,27 +99,15 @@ pub(super) struct Client {
     login: Option<(String, String)>,
     /// What etcd gave for the login; it expires.
     token: Mutex<Option<String>>,
+    /// How long a call may take altogether, in milliseconds.
+    call_max: AtomicU64,
+    has_identity: bool,
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("urls", &self.urls).finish_non_exhaustive()
     }
-}
-
-/// Why one endpoint did not do what it was asked.
-#[derive(Debug)]
-enum Failed {
-    /// It was not reached: it has carried nothing out.
-    Unreached(String),
-    /// It may have carried it out, or may yet.
-    Unclear(String),
-    /// It could not do it now: there is no leader, or it is busy. Another one may.
-    NotNow(String),
-    /// The login is not valid any more, or never was.
-    LoggedOut(String),
-    /// It said no, and the others would too.
-    Refused(String, Option<i64>),
 }
 
 impl Client {
@@ -148,22 +149,26 @@ impl Client {
             preferred: AtomicUsize::new(0),
             login: endpoints.login.clone(),
             token: Mutex::default(),
+            call_max: AtomicU64::new(milliseconds(DEADLINE)),
+            has_identity: endpoints.identity.is_some(),
         })
     }
 
-    /// How long one endpoint has for an answer.
-    const fn call_max(&self) -> Duration {
-        if self.urls.len() > 1 { CALL_MAX_OF_SEVERAL } else { CALL_MAX }
-    }
-
-    /// The endpoint that is asked first.
-    pub(super) fn endpoint(&self) -> &str {
-        let at = self.preferred.load(Ordering::Relaxed) % self.urls.len();
-        self.urls.get(at).map_or("", String::as_str)
+    /// From now on a call takes no longer than this: for whoever has seen that etcd does not answer.
+    pub(super) fn limit_calls(&self, time_max: Duration) {
+        self.call_max.fetch_min(milliseconds(time_max), Ordering::Relaxed);
     }
 
     pub(super) fn endpoints(&self) -> &[String] {
         &self.urls
+    }
+
+    /// All endpoints, beginning with the one that answered last, and their places.
+    fn in_order(&self) -> impl Iterator<Item = (usize, &str)> {
+        let first = self.preferred.load(Ordering::Relaxed) % self.urls.len();
+        let (before, from) = self.urls.split_at(first);
+        let places = (first..self.urls.len()).chain(0..first);
+        places.zip(from.iter().chain(before).map(String::as_str))
     }
 
     /// Asks until an endpoint answers, for at most [`DEADLINE`].
@@ -177,94 +182,87 @@ impl Client {
         what: Call,
         question: &Q,
     ) -> Result<A, EngineError> {
-        self.call_within(path, what, question, DEADLINE)
-    }
-
-    pub(super) fn call_within<Q: Serialize, A: DeserializeOwned>(
-        &self,
-        path: &'static str,
-        what: Call,
-        question: &Q,
-        deadline: Duration,
-    ) -> Result<A, EngineError> {
         let body = serde_json::to_vec(question).map_err(|error| {
             self.remote(RemoteFailure::Refused, what, format!("the request cannot be written: {error}"))
         })?;
+        let deadline = Duration::from_millis(self.call_max.load(Ordering::Relaxed));
         let time = Stopwatch::start();
         let mut is_unclear = false;
-        let mut last = String::new();
-        let mut logins = 0;
+        let mut whys = Whys::default();
+        let mut attempt_max = if self.urls.len() > 1 { FIRST_MAX } else { CALL_MAX };
         loop {
-            let first = self.preferred.load(Ordering::Relaxed);
             let mut is_worth_waiting = false;
-            let mut next = 0;
-            while next < self.urls.len() {
-                let at = (first + next) % self.urls.len();
+            for (at, url) in self.in_order() {
                 let left = deadline.saturating_sub(time.elapsed());
                 if left.is_zero() {
                     break;
                 }
-                let url = self.urls.get(at).map_or("", String::as_str);
-                match self.ask(url, path, &body, left.min(self.call_max())) {
+                match self.ask(url, path, &body, left.min(attempt_max)) {
                     Ok(answer) => {
                         self.preferred.store(at, Ordering::Relaxed);
                         return Ok(answer);
                     }
-                    Err(Failed::Refused(why, grpc_code)) => {
+                    Err(Failed::Refused(why, code)) => {
                         let error = self.remote(RemoteFailure::Refused, what, format!("{url}: {why}"));
-                        return Err(with_code(error, grpc_code));
+                        return Err(with_code(error, code));
                     }
                     Err(Failed::LoggedOut(why)) => {
-                        if logins >= 2 || self.login.is_none() {
-                            return Err(self.remote(RemoteFailure::Refused, what, format!("{url}: {why}")));
-                        }
-                        logins += 1;
-                        self.forget_token();
-                        // The same one again.
-                        continue;
+                        return Err(self.remote(RemoteFailure::Refused, what, format!("{url}: {why}")));
                     }
-                    Err(Failed::Unreached(why)) => last = format!("{url}: {why}"),
+                    Err(Failed::Unreached(why)) => whys.note(url, why),
                     Err(Failed::Unclear(why) | Failed::NotNow(why)) => {
-                        last = format!("{url}: {why}");
+                        whys.note(url, why);
                         is_unclear = true;
                         is_worth_waiting = true;
                     }
                 }
-                next += 1;
             }
             // Where nobody listens at all, nobody will in a moment.
             if !is_worth_waiting || time.elapsed() + PAUSE >= deadline {
                 let is_change = matches!(what, Call::Change(_));
                 let failure =
                     if is_unclear && is_change { RemoteFailure::Unknown } else { RemoteFailure::Unreachable };
-                return Err(self.remote(failure, what, last));
+                return Err(self.remote(failure, what, whys.told()));
             }
+            attempt_max = (attempt_max * 2).min(CALL_MAX);
             pause();
         }
     }
 
-    /// Opens an answer that does not end, at the endpoint that answered last.
+    /// Opens an answer that does not end, at the first endpoint that gives one.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Remote`] when none does.
     pub(super) fn open<Q: Serialize>(
         &self,
         path: &'static str,
         question: &Q,
     ) -> Result<impl std::io::Read + Send + use<Q>, EngineError> {
         let what = Call::Read("watch");
-        let refused = |why: String| self.remote(RemoteFailure::Unreachable, what, why);
-        let body = serde_json::to_vec(question).map_err(|error| refused(error.to_string()))?;
-        let url = self.endpoint();
-        let token = self.logged_in(url).map_err(|failed| refused(format!("{url}: {failed}")))?;
-        let mut request = self.agent.post(format!("{url}{path}"));
-        if let Some(token) = token {
-            request = request.header("Authorization", token);
+        let body = serde_json::to_vec(question)
+            .map_err(|error| self.remote(RemoteFailure::Refused, what, error.to_string()))?;
+        let mut whys = Whys::default();
+        for (_, url) in self.in_order() {
+            let open = |token: Option<&str>| {
+                // Of a member that has lost its leader nothing would come, and no word of that either.
+                let request = self.request(url, path, token).header("Grpc-Metadata-Hasleader", "true");
+                // It lasts as long as somebody reads it.
+                let request =
+                    request.config().timeout_global(None).timeout_recv_response(Some(FIRST_MAX)).build();
+                let mut response = request.send(&body).map_err(|error| failed(error, self.has_identity))?;
+                if response.status() == 200 {
+                    return Ok(response.into_body().into_reader());
+                }
+                let answer = response.body_mut().with_config().limit(REFUSAL_BYTES_MAX).read_to_vec();
+                Err(refusal(response.status().as_u16(), &answer.unwrap_or_default()))
+            };
+            match self.with_login(url, FIRST_MAX, open) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => whys.note(url, error.to_string()),
+            }
         }
-        // It lasts as long as somebody reads it.
-        let request = request.config().timeout_global(None).timeout_recv_response(Some(CALL_MAX)).build();
-        let response = request.send(&body).map_err(|error| refused(format!("{url}: {error}")))?;
-        if response.status() != 200 {
-            return Err(refused(format!("{url}: HTTP status {}", response.status())));
-        }
-        Ok(response.into_body().into_reader())
+        Err(self.remote(RemoteFailure::Unreachable, what, whys.told()))
     }
 
     /// What one endpoint tells of itself.
@@ -307,8 +305,41 @@ impl Client {
         body: &[u8],
         time_max: Duration,
     ) -> Result<A, Failed> {
-        let token = self.logged_in(url)?;
-        self.post(url, path, body, token.as_deref(), time_max)
+        self.with_login(url, time_max, |token| self.post(url, path, body, token, time_max))
+    }
+
+    /// Does it with the token of a login, where one is needed; with a new one where etcd does not know it any more: it
+    /// has expired, etcd was started again, or the user was changed.
+    fn with_login<A>(
+        &self,
+        url: &str,
+        time_max: Duration,
+        ask: impl Fn(Option<&str>) -> Result<A, Failed>,
+    ) -> Result<A, Failed> {
+        let mut logins = 0;
+        loop {
+            let token = self.logged_in(url, time_max)?;
+            match ask(token.as_deref()) {
+                Err(Failed::LoggedOut(_)) if token.is_some() && logins < LOGINS_MAX => {
+                    logins += 1;
+                    self.forget_token(token);
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    fn request(
+        &self,
+        url: &str,
+        path: &'static str,
+        token: Option<&str>,
+    ) -> ureq::RequestBuilder<ureq::typestate::WithBody> {
+        let request = self.agent.post(format!("{url}{path}"));
+        match token {
+            Some(token) => request.header("Authorization", token),
+            None => request,
+        }
     }
 
     fn post<A: DeserializeOwned>(
@@ -319,19 +350,21 @@ impl Client {
         token: Option<&str>,
         time_max: Duration,
     ) -> Result<A, Failed> {
-        let mut request = self.agent.post(format!("{url}{path}"));
-        if let Some(token) = token {
-            request = request.header("Authorization", token);
-        }
-        let request = request
+        let request = self
+            .request(url, path, token)
             .config()
             .timeout_global(Some(time_max))
             .timeout_connect(Some(time_max.min(CONNECT_MAX)))
             .build();
-        let mut response = request.send(body).map_err(failed)?;
+        let mut response = request.send(body).map_err(|error| failed(error, self.has_identity))?;
         let answer = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
-        let answer = answer.map_err(|error| Failed::Unclear(told(&error)))?;
-        if response.status() == 200 {
+        let answer = answer.map_err(|error| match failed(error, self.has_identity) {
+            // It was reached: it began to answer.
+            Failed::Unreached(why) => Failed::Unclear(why),
+            failed => failed,
+        })?;
+        // A stream that fails says so in an answer that went well.
+        if response.status() == 200 && !answer.starts_with(b"{\"error\":") {
             return serde_json::from_slice(&answer).map_err(|error| {
                 Failed::Refused(format!("the answer to {path} is not understood: {error}"), None)
             });
@@ -340,25 +373,60 @@ impl Client {
     }
 
     /// The token of a login, where one is needed.
-    fn logged_in(&self, url: &str) -> Result<Option<String>, Failed> {
+    fn logged_in(&self, url: &str, time_max: Duration) -> Result<Option<String>, Failed> {
         let Some((name, password)) = &self.login else { return Ok(None) };
         if let Some(token) = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone() {
             return Ok(Some(token));
         }
         let body = serde_json::to_vec(&Login { name, password })
             .map_err(|error| Failed::Refused(error.to_string(), None))?;
-        let answer: LoginAnswer = match self.post(url, "/v3/auth/authenticate", &body, None, CALL_MAX) {
+        let answer: LoginAnswer = match self.post(url, "/v3/auth/authenticate", &body, None, time_max) {
             // Nothing depends on whether a login was carried out.
             Err(Failed::Unclear(why)) => Err(Failed::Unreached(why)),
+            Err(Failed::Refused(why, code)) => Err(Failed::Refused(
+                format!(
+                    "user `{name}` cannot log in: {why}: check `user`, and its password in `password_file` or MUSE_COORD_PASSWORD"
+                ),
+                code,
+            )),
             answer => answer,
         }?;
         *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer.token.clone());
         Ok(Some(answer.token))
     }
 
-    fn forget_token(&self) {
+    /// Forgets the token, if it is this one still.
+    fn forget_token(&self, used: Option<String>) {
+        let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        if *token == used {
+            *token = None;
+        }
+    }
+
+    /// Logs in again before the next call: a watch does not say that its login is not valid any more.
+    pub(super) fn log_out(&self) {
         *self.token.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
+}
+
+/// What each endpoint said last.
+#[derive(Debug, Default)]
+struct Whys(Vec<(String, String)>);
+
+impl Whys {
+    fn note(&mut self, url: &str, why: String) {
+        self.0.retain(|(its, _)| its != url);
+        self.0.push((url.to_owned(), why));
+    }
+
+    fn told(&self) -> String {
+        let each: Vec<String> = self.0.iter().map(|(url, why)| format!("{url}: {why}")).collect();
+        if each.is_empty() { "there was no time left to ask".to_owned() } else { each.join("; ") }
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What a call is for.
@@ -375,17 +443,6 @@ impl Call {
         match self {
             Call::Read(name) | Call::Change(name) => name,
         }
-    }
-}
-
-impl fmt::Display for Failed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Failed::Unreached(why)
-        | Failed::Unclear(why)
-        | Failed::NotNow(why)
-        | Failed::LoggedOut(why)
-        | Failed::Refused(why, _)) = self;
-        f.write_str(why)
     }
 }
 
@@ -406,6 +463,7 @@ fn tls(endpoints: &Endpoints) -> Result<TlsConfig, EndpointsError> {
         Some((certificate, key)) => {
             let chain = certificates(certificate, "`cert`")?;
             let key = PrivateKey::from_pem(key).map_err(|_| EndpointsError::Pem("`key`", "private key"))?;
+            are_pair(&chain, &key)?;
             Some(ClientCert::new_with_certs(&chain, key))
         }
         None => None,
@@ -417,68 +475,16 @@ fn tls(endpoints: &Endpoints) -> Result<TlsConfig, EndpointsError> {
         .build())
 }
 
-/// What a failed connection or a broken one means.
-fn failed(error: Error) -> Failed {
-    let why = told(&error);
-    match error {
-        Error::HostNotFound
-        | Error::ConnectionFailed
-        | Error::BadUri(_)
-        | Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve)
-        | Error::Tls(_)
-        | Error::Rustls(_) => Failed::Unreached(why),
-        Error::Io(error) => match error.kind() {
-            std::io::ErrorKind::ConnectionRefused
-            | std::io::ErrorKind::HostUnreachable
-            | std::io::ErrorKind::NetworkUnreachable
-            | std::io::ErrorKind::AddrNotAvailable
-            // TLS: a certificate that is not taken.
-            | std::io::ErrorKind::InvalidData => Failed::Unreached(why),
-            _ => Failed::Unclear(why),
-        },
-        _ => Failed::Unclear(why),
-    }
-}
-
-/// The error, with what it is caused by where it does not say that itself.
-fn told(error: &Error) -> String {
-    match error {
-        Error::Timeout(_) => "it did not answer in time".to_owned(),
-        Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
-            "nobody listens there".to_owned()
-        }
-        error => error.to_string(),
-    }
-}
-
-/// The codes of gRPC that say more than that it failed.
-mod code {
-    pub(super) const DEADLINE_EXCEEDED: i64 = 4;
-    pub(super) const UNKNOWN: i64 = 2;
-    pub(super) const INVALID_ARGUMENT: i64 = 3;
-    pub(super) const UNAVAILABLE: i64 = 14;
-    pub(super) const UNAUTHENTICATED: i64 = 16;
-}
-
-/// What an answer says that is none.
-fn refusal(status: u16, answer: &[u8]) -> Failed {
-    let Ok(refusal) = serde_json::from_slice::<Refusal>(answer) else {
-        return Failed::Unclear(format!("HTTP status {status}"));
-    };
-    let why = match refusal.error.as_str() {
-        Some(error) if refusal.message.is_empty() => error.to_owned(),
-        _ => refusal.message,
-    };
-    let why = if why.is_empty() { format!("HTTP status {status}") } else { why };
-    match refusal.code {
-        // Older releases tell an expired token by a code that says nothing.
-        code::UNAUTHENTICATED => Failed::LoggedOut(why),
-        code::UNKNOWN | code::INVALID_ARGUMENT if why.contains("invalid auth token") => {
-            Failed::LoggedOut(why)
-        }
-        code::UNAVAILABLE | code::DEADLINE_EXCEEDED => Failed::NotNow(why),
-        _ if why.contains("leader changed") || why.contains("timed out") => Failed::NotNow(why),
-        code => Failed::Refused(why, Some(code)),
+/// Whether a certificate and a key belong together: what speaks TLS takes that for granted.
+fn are_pair(chain: &[Certificate<'static>], key: &PrivateKey<'static>) -> Result<(), EndpointsError> {
+    let no_pair = |error: String| EndpointsError::NoPair(error);
+    let der = rustls::pki_types::PrivateKeyDer::try_from(key.der().to_vec())
+        .map_err(|error| no_pair(error.to_owned()))?;
+    let chain = chain.iter().map(|its| its.der().to_vec().into()).collect();
+    let provider = rustls::crypto::ring::default_provider();
+    match rustls::sign::CertifiedKey::from_der(chain, der, &provider) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(no_pair(error.to_string())),
     }
 }
 

@@ -48,6 +48,14 @@ pub(super) fn is_no_lease(error: &EngineError) -> bool {
     said(error, NOT_FOUND)
 }
 
+/// That by which it says that it is full.
+const RESOURCE_EXHAUSTED: i64 = 8;
+
+/// Whether etcd said no because it is full. It takes nothing new then, but keeps leases alive.
+pub(super) fn is_full(error: &EngineError) -> bool {
+    said(error, RESOURCE_EXHAUSTED)
+}
+
 /// Whether etcd said no with this code.
 fn said(error: &EngineError, code: i64) -> bool {
     matches!(error, EngineError::Remote { grpc_code: Some(told), .. } if *told == code)

@@ -20,6 +20,7 @@ mod moving;
 mod reading;
 #[cfg(test)]
 mod testing;
+mod trouble;
 mod watching;
 mod wire;
 
@@ -109,6 +110,11 @@ impl<C: Clock> EtcdEngine<C> {
         let client = Arc::new(Client::new(&endpoints).unwrap());
         let lessor = Box::new(testing::Manual::new(Arc::clone(&client), manual));
         EtcdEngine { client, keys: Keys::of(repository), clock, lessor }
+    }
+
+    /// From now on no call waits for longer than this: for whoever has seen that etcd does not answer, and has no time.
+    pub fn limit_calls(&self, time_max: Duration) {
+        self.client.limit_calls(time_max);
     }
 
     /// What each endpoint tells of itself, or why it does not.
@@ -514,6 +520,35 @@ impl<C: Clock> EtcdEngine<C> {
     }
 }
 
+impl<C: Clock> EtcdEngine<C> {
+    /// Keeps a reservation alive by the lease that it was granted with, where etcd is full and gives no other. `None`
+    /// where that one is over, or is shorter than what is asked for.
+    fn keep_by_grant(
+        &self,
+        lease: &Lease,
+        lives: &Lives,
+        extension: u32,
+    ) -> Result<Option<bool>, EngineError> {
+        let id = lease.reservation.reservation_id;
+        // One that was moved here has another, of the time that it had left.
+        let ttl = lease.reservation.ttl_seconds.get();
+        let whole = self.keys.lease_of(id, Life::Grant, ttl);
+        let Some(its) = lives.of(Life::Grant).filter(|its| *its == whole && ttl >= extension) else {
+            return Ok(None);
+        };
+        if !self.lessor.keep_alive(its)? {
+            return Ok(None);
+        }
+        let compare = vec![
+            Compare::present(self.keys.of_reservation(Folder::Standing, id).as_str()),
+            Compare::bound(self.keys.life_of(id, Life::Grant).as_str(), its),
+            Compare::absent(self.keys.moved().as_str()),
+        ];
+        let question = Transaction { compare, ..Transaction::default() };
+        Ok(Some(self.transact(Call::Read("send a heartbeat"), &question)?.succeeded))
+    }
+}
+
 /// What became of writing a grant.
 enum Written {
     Granted(Box<Lease>),
@@ -547,7 +582,7 @@ impl<C: Clock> EtcdEngine<C> {
             extended_expires_at: now.plus_seconds(beat.extension.get()),
             extra: crate::record::Extra::new(),
         };
-        let transaction = Transaction {
+        let mut transaction = Transaction {
             compare: vec![
                 Compare::present(self.keys.of_reservation(Folder::Standing, id).as_str()),
                 Compare::bound(self.keys.life_of(id, Life::Beat).as_str(), lease),
@@ -560,7 +595,13 @@ impl<C: Clock> EtcdEngine<C> {
             ],
             failure: Vec::new(),
         };
-        let answer = self.transact(Call::Change("send a heartbeat"), &transaction)?;
+        let mut answer = self.transact(Call::Change("send a heartbeat"), &transaction);
+        if answer.as_ref().is_err_and(lessor::is_full) {
+            // Nobody reads of it, but it is kept.
+            transaction.success.pop();
+            answer = self.transact(Call::Read("send a heartbeat"), &transaction);
+        }
+        let answer = answer?;
         if !answer.succeeded {
             return Ok(None);
         }
@@ -610,7 +651,12 @@ impl<C: Clock> EtcdEngine<C> {
         let is_kept = if left.is_some_and(|left| left > seconds(extension)) {
             self.keep_as_it_is(id, &lives, &mut heartbeat)?
         } else {
-            self.keep_for(id, &lives, extension, &mut heartbeat)?
+            match self.keep_for(id, &lives, extension, &mut heartbeat) {
+                Err(error) if lessor::is_full(&error) => {
+                    self.keep_by_grant(&lease, &lives, extension)?.ok_or(error)?
+                }
+                kept => kept?,
+            }
         };
         Ok(is_kept.then_some(Beaten::Extended {
             heartbeat,

@@ -95,6 +95,8 @@ impl Stream {
                 return;
             }
             if result.canceled {
+                // It may be for a login that is not valid any more, which some releases do not say.
+                self.client.log_out();
                 return;
             }
             self.next = Int(result.header.revision.0 + 1).max(self.next);

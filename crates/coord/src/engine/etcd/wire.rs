@@ -330,6 +330,22 @@ pub(super) struct Refusal {
     pub(super) code: i64,
 }
 
+impl Refusal {
+    /// What it says, and the code of gRPC; of a stream both stand one level deeper.
+    pub(super) fn told(self) -> (String, i64) {
+        let text = |name: &str| self.error.get(name).and_then(serde_json::Value::as_str);
+        match (&self.error, self.message.is_empty()) {
+            (serde_json::Value::Object(error), _) => {
+                let code = error.get("grpc_code").or_else(|| error.get("code"));
+                let code = code.and_then(serde_json::Value::as_i64).unwrap_or(self.code);
+                (text("message").unwrap_or_default().to_owned(), code)
+            }
+            (serde_json::Value::String(error), true) => (error.clone(), self.code),
+            _ => (self.message, self.code),
+        }
+    }
+}
+
 #[derive(Debug, Serialize)]
 pub(super) struct Watch<'a> {
     pub(super) create_request: WatchCreate<'a>,
