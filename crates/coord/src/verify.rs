@@ -95,7 +95,12 @@ fn not_covered(lease: &Lease, addresses: &[Address]) -> Vec<Address> {
 
 /// What of `standing` was granted after `lease`, to another run, and holds something of `addresses` in a mode that it
 /// could not stand beside.
-pub(crate) fn later(lease: &Lease, addresses: &[Address], standing: &[Lease], now: Timestamp) -> Vec<Overlap> {
+pub(crate) fn later(
+    lease: &Lease,
+    addresses: &[Address],
+    standing: &[Lease],
+    now: Timestamp,
+) -> Vec<Overlap> {
     let own = &lease.reservation;
     let mut later = Vec::new();
     for other in standing {

@@ -14,8 +14,9 @@ use serde::de::DeserializeOwned;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Error};
 
+use super::server::http_date;
 use super::wire::{Login, LoginAnswer, Refusal, StatusAnswer};
-use crate::clock::Stopwatch;
+use crate::clock::{Stopwatch, Timestamp};
 use crate::engine::{EngineError, RemoteFailure};
 
 /// How long a connection may take, 2 s: above three times what the other side of the world takes.
@@ -261,18 +262,24 @@ impl Client {
     /// What one endpoint tells of itself.
     pub(super) fn status(&self, url: &str) -> Result<super::Server, EngineError> {
         const WHAT: Call = Call::Read("ask for its state");
+        let token = self.logged_in(url);
         let time = Stopwatch::start();
-        let answer: Result<StatusAnswer, Failed> = self.ask(url, "/v3/maintenance/status", b"{}", CALL_MAX);
+        let answer: Result<(StatusAnswer, _), Failed> = token.and_then(|token| {
+            self.post_dated(url, "/v3/maintenance/status", b"{}", token.as_deref(), CALL_MAX)
+        });
         let latency = time.elapsed();
         match answer {
-            Ok(answer) => Ok(super::Server {
+            Ok((answer, date)) => Ok(super::Server {
                 endpoint: url.to_owned(),
                 version: answer.version,
                 cluster_id: answer.header.cluster_id.0,
                 has_leader: answer.leader.0 != 0,
+                is_leader: answer.leader.0 != 0 && answer.leader == answer.header.member_id,
                 database_bytes: u64::try_from(answer.db_size.0).unwrap_or(0),
                 errors: answer.errors,
                 latency,
+                date,
+                clock_ahead_seconds: None,
             }),
             Err(Failed::Refused(why, _) | Failed::LoggedOut(why)) => {
                 Err(self.remote(RemoteFailure::Refused, WHAT, format!("{url}: {why}")))
@@ -310,6 +317,18 @@ impl Client {
         token: Option<&str>,
         time_max: Duration,
     ) -> Result<A, Failed> {
+        self.post_dated(url, path, body, token, time_max).map(|(answer, _)| answer)
+    }
+
+    /// The answer, and what the server's clock shows.
+    fn post_dated<A: DeserializeOwned>(
+        &self,
+        url: &str,
+        path: &'static str,
+        body: &[u8],
+        token: Option<&str>,
+        time_max: Duration,
+    ) -> Result<(A, Option<Timestamp>), Failed> {
         let mut request = self.agent.post(format!("{url}{path}"));
         if let Some(token) = token {
             request = request.header("Authorization", token);
@@ -323,7 +342,8 @@ impl Client {
         let answer = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
         let answer = answer.map_err(|error| Failed::Unclear(told(&error)))?;
         if response.status() == 200 {
-            return serde_json::from_slice(&answer).map_err(|error| {
+            let date = response.headers().get("date").and_then(|date| http_date(date.to_str().ok()?));
+            return serde_json::from_slice(&answer).map(|answer| (answer, date)).map_err(|error| {
                 Failed::Refused(format!("the answer to {path} is not understood: {error}"), None)
             });
         }
