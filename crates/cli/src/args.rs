@@ -50,6 +50,8 @@ pub(crate) enum Coord {
     Reserve(ReserveArgs),
     /// Ask whether anybody is in the way of a change. Nothing is changed.
     Check(CheckArgs),
+    /// Ask whether a fencing token still stands for code addresses. Nothing is changed.
+    Verify(VerifyArgs),
     /// Hold code addresses while a command runs.
     Run(RunArgs),
     /// Keep a reservation alive past its TTL.
@@ -68,14 +70,14 @@ pub(crate) enum Coord {
     Gc(GcArgs),
     /// Check the store, file by file, and put it right.
     Fsck(FsckArgs),
+    /// What keeps the reservations: files, or etcd.
+    #[command(subcommand)]
+    Engine(Engine),
     #[command(subcommand)]
     Hook(Hook),
     /// Have those checked who never ask: before an edit by a coding harness, before a commit by Git.
     #[command(subcommand)]
     Guard(Guard),
-    /// The place where the reservations are: files here, or etcd for many machines.
-    #[command(subcommand)]
-    Engine(Engine),
     /// Print how an agent uses this well.
     Guide(GuideArgs),
 }
@@ -83,6 +85,8 @@ pub(crate) enum Coord {
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 pub(crate) enum Engine {
+    /// Show which engine is configured and why, whether it works, and the name of this repository.
+    Status(EngineStatusArgs),
     /// Move what is reserved from files to etcd, or back.
     Migrate(EngineMigrateArgs),
 }
@@ -257,6 +261,27 @@ impl Subject {
     pub(crate) const fn of_addresses(addresses: Vec<OsString>) -> Subject {
         Subject { addresses, staged: false, diff: None, worktree: false, patch: None }
     }
+}
+
+/// Ask whether a fencing token still stands for code addresses. Nothing is changed.
+///
+/// For a deploy script or a CI job that was handed the token: it needs no run id. Exit 0: its reservation is active,
+/// covers all of the addresses, and nobody was granted any of them later. Exit 6: stop; it was released or superseded
+/// (`stale`), it lapsed (`lapsed`), it is not for all of them (`not_covered`), or somebody was granted one later
+/// (`conflict`). Exit 4: no reservation has this token. Exit 3 or 5: it could not be told.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  muse coord verify --token 1795381293941 src/billing.py
+  muse coord verify --token 1795381293941 db/ deploy/prod --json | jq -r .status")]
+pub(crate) struct VerifyArgs {
+    /// What the reservation has to cover: 1 to 1,000 addresses of at most 4,096 bytes.
+    #[arg(value_name = "ADDRESS", required = true)]
+    pub(crate) addresses: Vec<OsString>,
+
+    /// The token, as `reserve` printed it.
+    #[arg(long, value_name = "N", required = true, value_parser = count, allow_negative_numbers = true)]
+    pub(crate) token: Count,
 }
 
 /// Hold code addresses while a command runs.
@@ -488,6 +513,20 @@ pub(crate) struct FsckArgs {
     #[arg(long)]
     pub(crate) repair: bool,
 }
+
+/// Show which engine is configured and why, whether it works, and the name of this repository.
+///
+/// Of etcd, each endpoint: its release, whether it is the leader, how long it took, how large it is, what it complains
+/// of. Beside the configured name of the repository stands one that every clone of it derives alike, to copy into
+/// `muse.toml`. Exit 0: it works. Exit 1: something is missing or wrong in the settings. Exit 3 or 5: it does not work.
+/// All that is known is shown in any case.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  muse coord engine status
+  muse coord engine status --json | jq -r .repository.derived
+  muse coord engine status --json | jq -r '.warnings[]'")]
+pub(crate) struct EngineStatusArgs {}
 
 /// Answer a hook that guards edits. `muse coord guard install` writes what calls it.
 ///
@@ -843,8 +882,8 @@ mod tests {
         for mut command in [
             Cli::command(),
             Coord::augment_subcommands(parent()),
-            Guard::augment_subcommands(parent()),
             Engine::augment_subcommands(parent()),
+            Guard::augment_subcommands(parent()),
             Hook::augment_subcommands(parent()),
         ] {
             let above = abouts(&command);

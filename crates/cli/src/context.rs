@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use muse_coord::address::{Entry, Place, Tree};
 use muse_coord::{
-    Address, AnyEngine, Clock, Coordinator, EtcdEngine, FileEngine, Progress, RunId, Safeguards, Stopwatch,
-    SystemClock, Timestamp,
+    Address, AnyEngine, Clock, Coordinator, Endpoints, EndpointsError, EngineError, EtcdEngine, FileEngine,
+    Progress, RunId, Safeguards, Server, Stopwatch, SystemClock, Timestamp,
 };
 use muse_repo::{FindError, GitEnvironment, Repository};
 
 use crate::error::{CommandError, Kind};
-use crate::settings::{EngineSettings, Variables};
+use crate::settings::{Account, EngineSettings, Variables};
 
 /// The environment variable that stands in for `--run-id`.
 pub(crate) const RUN_ID_VARIABLE: &str = "MUSE_RUN_ID";
@@ -295,6 +295,20 @@ impl Context {
     /// Which engine is configured for the repository, and where.
     pub(crate) fn settings(&self, repository: &Repository) -> Result<EngineSettings, CommandError> {
         EngineSettings::read(repository, &self.engine_variables)
+    }
+
+    /// All that is configured for the repository, and what of it is missing or wrong.
+    pub(crate) fn account(&self, repository: &Repository) -> Account {
+        Account::of(repository, &self.engine_variables)
+    }
+
+    /// What each endpoint of an etcd tells of itself.
+    #[expect(clippy::type_complexity, reason = "as the engine answers")]
+    pub(crate) fn servers(
+        &self,
+        endpoints: &Endpoints,
+    ) -> Result<Vec<(String, Result<Server, EngineError>)>, EndpointsError> {
+        EtcdEngine::servers_at(endpoints, &SystemClock)
     }
 
     /// The embedded engine, whatever is configured.

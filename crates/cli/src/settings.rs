@@ -32,6 +32,23 @@ pub(crate) enum EngineSettings {
     Etcd { endpoints: Endpoints, repository: String },
 }
 
+/// What is configured, and where, for those who look at it: what is missing or wrong stands beside what is there.
+#[derive(Debug)]
+pub(crate) struct Account {
+    /// The engine's name, as it is written.
+    pub(crate) engine: String,
+    /// The variable that says so; `None` where none does.
+    pub(crate) chosen_by: Option<String>,
+    /// The name of the repository, and where that stands.
+    pub(crate) repository: Option<(String, String)>,
+    /// Where the endpoints stand.
+    pub(crate) endpoints_in: Option<String>,
+    /// How etcd is spoken to, if enough of that is known.
+    pub(crate) access: Option<Endpoints>,
+    /// What is missing or wrong.
+    pub(crate) problems: Vec<String>,
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct File {
@@ -142,7 +159,7 @@ impl EngineSettings {
                 let (endpoints, repository) = etcd(table, variables)?;
                 Ok(EngineSettings::Etcd { endpoints, repository })
             }
-            Some(other) => Err(bad(format!("there is no engine `{other}`: `engine` is `files` or `etcd`"))),
+            Some(other) => Err(no_engine(other)),
         }
     }
 
@@ -156,6 +173,55 @@ impl EngineSettings {
         variables: &Variables,
     ) -> Result<(Endpoints, String), CommandError> {
         etcd(Table::of(repository, variables)?, variables)
+    }
+}
+
+impl Account {
+    /// Reads everything, whichever engine it is: that another one is configured is worth knowing.
+    pub(crate) fn of(repository: &Repository, variables: &Variables) -> Account {
+        let mut problems = Vec::new();
+        let mut noted = |table: Result<Table, CommandError>| {
+            table.unwrap_or_else(|error| {
+                problems.push(error.message);
+                Table::default()
+            })
+        };
+        let (own, shared) = (repository.store().join(OWN_FILE), repository.top().join(SHARED_FILE));
+        let (own_table, shared_table) = (noted(read(&own)), noted(read(&shared)));
+        let variables_table = noted(variables.table());
+        let source_of = |has: fn(&Table) -> bool, variable: &str| {
+            if has(&variables_table) {
+                Some(variable.to_owned())
+            } else if has(&own_table) {
+                Some(own.display().to_string())
+            } else {
+                has(&shared_table).then(|| shared.display().to_string())
+            }
+        };
+        let named_in = source_of(|table| table.repository.is_some(), "MUSE_COORD_REPOSITORY");
+        let chosen_by = source_of(|table| table.engine.is_some(), "MUSE_COORD_ENGINE");
+        let endpoints_in = source_of(|table| table.endpoints.is_some(), "MUSE_COORD_ENDPOINTS");
+        let table = variables_table.over(own_table).over(shared_table);
+        let mut account = Account {
+            engine: table.engine.clone().unwrap_or_else(|| "files".to_owned()),
+            chosen_by,
+            repository: table.repository.clone().zip(named_in),
+            endpoints_in,
+            access: None,
+            problems,
+        };
+        match &*account.engine {
+            "files" => {}
+            "etcd" => {
+                account.problems.extend(name(&table).err().map(|error| error.message));
+                match access(table, variables) {
+                    Ok(access) => account.access = Some(access),
+                    Err(error) => account.problems.push(error.message),
+                }
+            }
+            other => account.problems.push(no_engine(other).message),
+        }
+        account
     }
 }
 
@@ -183,9 +249,15 @@ impl Table {
 }
 
 fn etcd(table: Table, variables: &Variables) -> Result<(Endpoints, String), CommandError> {
-    let repository = table.repository.ok_or_else(|| {
+    let repository = name(&table)?;
+    Ok((access(table, variables)?, repository))
+}
+
+/// The name of the repository.
+fn name(table: &Table) -> Result<String, CommandError> {
+    let repository = table.repository.clone().ok_or_else(|| {
         bad("the engine `etcd` needs `repository`, the name by which all clones of this repository find each other: \
-             add it to [coordination] in muse.toml, for example `repository = \"shop\"`")
+             run `muse coord engine status`, which shows one to copy into muse.toml")
     })?;
     let is_of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if repository.is_empty() || repository.len() > REPOSITORY_MAX || !repository.chars().all(is_of_name) {
@@ -194,6 +266,11 @@ fn etcd(table: Table, variables: &Variables) -> Result<(Endpoints, String), Comm
              choose another"
         )));
     }
+    Ok(repository)
+}
+
+/// How etcd is spoken to.
+fn access(table: Table, variables: &Variables) -> Result<Endpoints, CommandError> {
     let bytes = |path: &Option<PathBuf>| -> Result<Option<Vec<u8>>, CommandError> {
         let read = |path: &PathBuf| fs::read(path).map_err(|error| unreadable(path, &error));
         path.as_ref().map(read).transpose()
@@ -207,9 +284,7 @@ fn etcd(table: Table, variables: &Variables) -> Result<(Endpoints, String), Comm
         Some(user) => Some((user, password(table.password_file.as_deref(), variables)?)),
         None => None,
     };
-    let endpoints =
-        Endpoints { urls: table.endpoints.unwrap_or_default(), ca: bytes(&table.ca)?, identity, login };
-    Ok((endpoints, repository))
+    Ok(Endpoints { urls: table.endpoints.unwrap_or_default(), ca: bytes(&table.ca)?, identity, login })
 }
 
 /// The password: from the environment, or from a file that nobody else can read.
@@ -259,6 +334,10 @@ fn read(path: &Path) -> Result<Table, CommandError> {
         password_file: beside(table.password_file),
         ..table
     })
+}
+
+fn no_engine(name: &str) -> CommandError {
+    bad(format!("there is no engine `{name}`: `engine` is `files` or `etcd`"))
 }
 
 fn bad(message: impl Into<String>) -> CommandError {

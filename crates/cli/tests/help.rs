@@ -14,12 +14,13 @@ use muse_testkit::git::git;
 use support::{ABSENT, Site, names, object};
 
 /// Every command, and the file of its snapshot.
-const COMMANDS: [(&[&str], &str); 27] = [
+const COMMANDS: [(&[&str], &str); 30] = [
     (&[], "muse"),
     (&["init"], "muse-init"),
     (&["coord"], "muse-coord"),
     (&["coord", "reserve"], "muse-coord-reserve"),
     (&["coord", "check"], "muse-coord-check"),
+    (&["coord", "verify"], "muse-coord-verify"),
     (&["coord", "run"], "muse-coord-run"),
     (&["coord", "heartbeat"], "muse-coord-heartbeat"),
     (&["coord", "release"], "muse-coord-release"),
@@ -29,6 +30,8 @@ const COMMANDS: [(&[&str], &str); 27] = [
     (&["coord", "watch"], "muse-coord-watch"),
     (&["coord", "gc"], "muse-coord-gc"),
     (&["coord", "fsck"], "muse-coord-fsck"),
+    (&["coord", "engine"], "muse-coord-engine"),
+    (&["coord", "engine", "status"], "muse-coord-engine-status"),
     (&["coord", "guard"], "muse-coord-guard"),
     (&["coord", "guard", "install"], "muse-coord-guard-install"),
     (&["coord", "guard", "uninstall"], "muse-coord-guard-uninstall"),
@@ -184,7 +187,7 @@ fn every_example_can_be_run() {
     let site = shop();
     for (command, _) in COMMANDS.iter().filter(|(command, _)| !command.is_empty()) {
         let page = help(&site, command);
-        if [&["coord"][..], &["coord", "guard"]].contains(command) {
+        if [&["coord"][..], &["coord", "engine"], &["coord", "guard"]].contains(command) {
             continue; // It only leads to others.
         }
         let (_, examples) =

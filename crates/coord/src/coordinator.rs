@@ -6,11 +6,12 @@ use crate::audit::{AuditQuery, AuditTrail, audit};
 use crate::check::{Check, CheckRequest, check};
 use crate::decide::{Candidate, Request};
 use crate::engine::{Beat, Beaten, Engine, EngineError, Listing, ReleaseRequest, Released, Reserved};
-use crate::id::{ReservationId, RunId};
+use crate::id::{ReservationId, RunId, Token};
 use crate::lease::{Lease, State};
 use crate::progress::Progress;
 use crate::queue::Queue;
 use crate::record::{Reservation, TtlSeconds};
+use crate::verify::{Successor, Verification, later};
 
 /// Which reservations a listing shows.
 #[derive(Clone, Debug, Default)]
@@ -86,6 +87,68 @@ impl<E: Engine> Coordinator<E> {
             None => Vec::new(),
         };
         Ok(check(request, &candidates, &lost, &since, now))
+    }
+
+    /// What is known of `token` for `addresses`, which are sorted; `None` if no reservation has it. Locks nothing and
+    /// writes nothing.
+    ///
+    /// Whoever is in the middle of extending a lapsed reservation counts once that is done.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] when anything that could matter cannot be read: no token is called good in doubt.
+    pub fn verify(&self, token: Token, addresses: &[Address]) -> Result<Option<Verification>, EngineError> {
+        // Before anything is read: who is active then is not taken for lapsed.
+        let begun = self.engine.now();
+        let standing = whole(self.engine.overlapping(addresses)?)?;
+        let is_it = |lease: &&Lease| lease.reservation.token == token;
+        // Its own state by a later look at the clock: it is not called good if it lapsed meanwhile.
+        let found = standing.iter().find(is_it).cloned();
+        let found = match found {
+            Some(lease) => Some(Verification::of_live(lease, addresses, self.engine.now())),
+            None => self.find_by_token(token, addresses)?,
+        };
+        let Some(mut found) = found else { return Ok(None) };
+        found.later = later(&found.lease, addresses, &standing, begun);
+        if let Some(mark) = found.lease.supersession.content() {
+            let its = match self.engine.find(mark.superseded_by)? {
+                Some(lease) => Some(lease.reservation.token),
+                None => self.engine.find_archived(mark.superseded_by)?.map(|line| line.reservation.token),
+            };
+            found.successor = Some(Successor {
+                reservation_id: mark.superseded_by,
+                run_id: mark.run_id.clone(),
+                token: its,
+                superseded_at: mark.superseded_at,
+            });
+        }
+        Ok(Some(found))
+    }
+
+    /// The reservation of a token, wherever it is. The live store first: what is moved in between is in the archive by then.
+    fn find_by_token(
+        &self,
+        token: Token,
+        addresses: &[Address],
+    ) -> Result<Option<Verification>, EngineError> {
+        let mut listing = self.engine.newest(1, &|lease| lease.reservation.token <= token)?;
+        if let Some(at) = listing.leases.iter().position(|lease| lease.reservation.token == token) {
+            let lease = listing.leases.swap_remove(at);
+            return Ok(Some(Verification::of_live(lease, addresses, self.engine.now())));
+        }
+        let mut unreadable = listing.damaged.into_iter().next();
+        for line in self.engine.archived()? {
+            match line {
+                Ok(line) if line.reservation.token == token => {
+                    return Ok(Some(Verification::of_archived(line, addresses)));
+                }
+                Ok(line) if line.before.is_none_or(|before| before.token < token) => break,
+                Ok(_) => {}
+                Err(error) => unreadable = unreadable.or(Some(error)),
+            }
+        }
+        // It may be the one that was asked for.
+        unreadable.map_or(Ok(None), Err)
     }
 
     /// See [`Engine::beat`].

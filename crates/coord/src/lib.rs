@@ -45,6 +45,7 @@ mod overlap;
 pub mod progress;
 pub mod queue;
 pub mod record;
+pub mod verify;
 pub mod waiting;
 pub mod watch;
 
@@ -71,5 +72,6 @@ pub use lease::{Lease, State};
 pub use progress::{Progress, Silent};
 pub use queue::{Cause, Queue, Ticket, Wait};
 pub use record::{Heartbeat, Mode, Operation, Release, Reservation, Supersession, TtlSeconds};
+pub use verify::{Standing, Verification};
 pub use waiting::Waited;
 pub use watch::{Event, EventFilter, Seen, Watcher, What};

@@ -168,7 +168,7 @@ pub(crate) fn unsupported_format(common_dir: &Path) -> Result<Option<(&'static s
     Ok(None)
 }
 
-fn read_config(path: &Path) -> Result<Option<gix::config::File>, GitError> {
+pub(crate) fn read_config(path: &Path) -> Result<Option<gix::config::File>, GitError> {
     let content = disk::read_at_most(path, CONFIG_BYTES_MAX).map_err(io_error("read", path))?;
     let Some(content) = content else { return Ok(None) };
     let options = gix::config::file::init::Options::default();

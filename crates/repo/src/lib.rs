@@ -3,7 +3,8 @@
 //! [`Repository::find`] answers, for a folder, which folder addresses are relative to and where the store is;
 //! [`Repository::branch`] answers what is checked out there; [`init()`] makes the place of the store. All worktrees
 //! of one Git repository come to one store. The crate knows nothing of what lies in the store. [`Changes`] tells what
-//! has changed in a working tree, in the index, or by a push, and [`HooksFolder`] where Git looks for hooks.
+//! has changed in a working tree, in the index, or by a push, [`HooksFolder`] where Git looks for hooks, and
+//! [`Repository::identity`] a name that all clones derive alike.
 //!
 //! Finding is on the path of every command, so the common case (a folder `.muse` here or above) looks at no Git
 //! data. Nothing of that reads the environment, the user's or the system's Git configuration, or starts a process, and
@@ -32,7 +33,8 @@
 //!   looked up.
 //! - Where Git keeps its references as a reftable, the branch is unknown (`None`).
 //! - `GIT_DIR` and `GIT_WORK_TREE` change nothing about where the store is; [`Changes`] heeds them.
-//! - [`Changes`] refuses a repository with SHA-256 or with a reftable.
+//! - [`Changes`] and [`Repository::identity`] refuse a repository with SHA-256 or with a reftable.
+//! - [`Repository::identity`] takes the remote's URL as it is written: `url.*.insteadOf` is not followed.
 
 mod changes;
 mod disk;
@@ -41,6 +43,7 @@ mod find;
 mod git;
 mod head;
 mod hooks;
+mod identity;
 mod init;
 mod mark;
 mod publish;
@@ -54,6 +57,7 @@ pub use error::{BranchError, FindError, GitError, InitError, MarkError, NotARepo
 pub use find::Repository;
 pub use git::GitFolders;
 pub use hooks::HooksFolder;
+pub use identity::{Identity, IdentityError};
 pub use init::{Initialised, init};
 pub use mark::MARK_FILE;
 pub use scratch::{Scratch, ScratchError, scratch};

@@ -216,7 +216,7 @@ fn revision_name(typed: &OsString) -> Result<&str, CommandError> {
 }
 
 /// A failure that leaves open whether the way is clear, which says so.
-fn not_checked(error: CommandError) -> CommandError {
+pub(super) fn not_checked(error: CommandError) -> CommandError {
     let (_, code) = error.kind.word_and_code();
     if code != exit::INTERNAL {
         return error;

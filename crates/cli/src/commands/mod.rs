@@ -12,6 +12,7 @@ use crate::output::print;
 pub(crate) mod check;
 mod completions;
 mod demo;
+mod engine;
 mod fsck;
 mod gc;
 mod guard;
@@ -29,6 +30,7 @@ pub(crate) mod reserve;
 mod run;
 mod show;
 mod symbols;
+mod verify;
 pub(crate) mod watch;
 
 /// The most reservations of one call, as many as addresses of a reserve.
@@ -40,6 +42,7 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> u8 {
         Command::Init(args) => print(init::run(&args, context), context),
         Command::Coord(Coord::Reserve(args)) => reserve::run(&args, context),
         Command::Coord(Coord::Check(args)) => print(check::run(&args, context), context),
+        Command::Coord(Coord::Verify(args)) => print(verify::run(&args, context), context),
         Command::Coord(Coord::Run(args)) => run::run(&args, context),
         Command::Coord(Coord::Heartbeat(args)) => match &args.reservation_id {
             Some(id) => print(heartbeat::run_one(id, &args, context), context),
@@ -52,6 +55,7 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> u8 {
         Command::Coord(Coord::Watch(args)) => watch::run(&args, context),
         Command::Coord(Coord::Gc(args)) => print(gc::run(&args, context), context),
         Command::Coord(Coord::Fsck(args)) => print(fsck::run(&args, context), context),
+        Command::Coord(Coord::Engine(Engine::Status(args))) => print(engine::status(&args, context), context),
         Command::Coord(Coord::Hook(hook)) => hook::run(&hook, context),
         Command::Coord(Coord::Guard(Guard::Install(args))) => print(guard::install(&args, context), context),
         Command::Coord(Coord::Guard(Guard::Uninstall(args))) => {

@@ -4,6 +4,7 @@
 //! so whoever asks for a change asks in a way that bears being asked again: a transaction's conditions fail the second time,
 //! a lease has an id that its caller chose. That is what makes it right to go to the next endpoint after any failure.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,9 +15,10 @@ use serde::de::DeserializeOwned;
 use ureq::Agent;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, parse_pem};
 
+use super::server::http_date;
 use super::trouble::{Failed, failed, refusal};
 use super::wire::{Login, LoginAnswer, StatusAnswer};
-use crate::clock::Stopwatch;
+use crate::clock::{Stopwatch, Timestamp};
 use crate::engine::{EngineError, RemoteFailure};
 
 /// How long a connection may take, 2 s: above three times what the other side of the world takes.
@@ -268,18 +270,25 @@ impl Client {
     /// What one endpoint tells of itself.
     pub(super) fn status(&self, url: &str) -> Result<super::Server, EngineError> {
         const WHAT: Call = Call::Read("ask for its state");
-        let time = Stopwatch::start();
-        let answer: Result<StatusAnswer, Failed> = self.ask(url, "/v3/maintenance/status", b"{}", CALL_MAX);
-        let latency = time.elapsed();
+        let latency = Cell::new(Duration::ZERO);
+        let answer: Result<(StatusAnswer, _), Failed> = self.with_login(url, CALL_MAX, |token| {
+            let time = Stopwatch::start();
+            let answer = self.post_dated(url, "/v3/maintenance/status", b"{}", token, CALL_MAX);
+            latency.set(time.elapsed());
+            answer
+        });
         match answer {
-            Ok(answer) => Ok(super::Server {
+            Ok((answer, date)) => Ok(super::Server {
                 endpoint: url.to_owned(),
                 version: answer.version,
                 cluster_id: answer.header.cluster_id.0,
                 has_leader: answer.leader.0 != 0,
+                is_leader: answer.leader.0 != 0 && answer.leader == answer.header.member_id,
                 database_bytes: u64::try_from(answer.db_size.0).unwrap_or(0),
                 errors: answer.errors,
-                latency,
+                latency: latency.get(),
+                date,
+                clock_ahead_seconds: None,
             }),
             Err(Failed::Refused(why, _) | Failed::LoggedOut(why)) => {
                 Err(self.remote(RemoteFailure::Refused, WHAT, format!("{url}: {why}")))
@@ -350,6 +359,18 @@ impl Client {
         token: Option<&str>,
         time_max: Duration,
     ) -> Result<A, Failed> {
+        self.post_dated(url, path, body, token, time_max).map(|(answer, _)| answer)
+    }
+
+    /// The answer, and what the server's clock shows.
+    fn post_dated<A: DeserializeOwned>(
+        &self,
+        url: &str,
+        path: &'static str,
+        body: &[u8],
+        token: Option<&str>,
+        time_max: Duration,
+    ) -> Result<(A, Option<Timestamp>), Failed> {
         let request = self
             .request(url, path, token)
             .config()
@@ -365,7 +386,8 @@ impl Client {
         })?;
         // A stream that fails says so in an answer that went well.
         if response.status() == 200 && !answer.starts_with(b"{\"error\":") {
-            return serde_json::from_slice(&answer).map_err(|error| {
+            let date = response.headers().get("date").and_then(|date| http_date(date.to_str().ok()?));
+            return serde_json::from_slice(&answer).map(|answer| (answer, date)).map_err(|error| {
                 Failed::Refused(format!("the answer to {path} is not understood: {error}"), None)
             });
         }

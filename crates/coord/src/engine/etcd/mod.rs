@@ -18,6 +18,7 @@ mod keys;
 mod lessor;
 mod moving;
 mod reading;
+mod server;
 #[cfg(test)]
 mod testing;
 mod trouble;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::client::{Endpoints, EndpointsError};
+pub use self::server::Server;
 
 use self::client::{Call, Client, DEADLINE};
 use self::keys::{Folder, Keys, Life};
@@ -67,25 +69,6 @@ pub struct EtcdEngine<C> {
     lessor: Box<dyn Lessor>,
 }
 
-/// What etcd tells of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
-    /// Its endpoint.
-    pub endpoint: String,
-    /// Its release, as in `3.5.28`.
-    pub version: String,
-    /// The cluster that it is a member of.
-    pub cluster_id: u64,
-    /// Whether the cluster has a leader that it knows.
-    pub has_leader: bool,
-    /// How large its database is, in bytes.
-    pub database_bytes: u64,
-    /// What it complains of: alarms.
-    pub errors: Vec<String>,
-    /// How long the answer took.
-    pub latency: Duration,
-}
-
 impl<C: Clock> EtcdEngine<C> {
     /// The engine of one repository. Nothing is asked yet.
     ///
@@ -119,7 +102,23 @@ impl<C: Clock> EtcdEngine<C> {
 
     /// What each endpoint tells of itself, or why it does not.
     pub fn servers(&self) -> Vec<(String, Result<Server, EngineError>)> {
-        self.client.endpoints().iter().map(|url| (url.clone(), self.client.status(url))).collect()
+        servers(&self.client, &self.clock)
+    }
+
+    /// As [`EtcdEngine::servers`], where it is not known yet whose engine it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`EtcdEngine::new`].
+    #[expect(
+        clippy::type_complexity,
+        reason = "one answer for each endpoint, each of which can fail by itself"
+    )]
+    pub fn servers_at(
+        endpoints: &Endpoints,
+        clock: &C,
+    ) -> Result<Vec<(String, Result<Server, EngineError>)>, EndpointsError> {
+        Ok(servers(&Client::new(endpoints)?, clock))
     }
 
     /// What all keys of the store begin with, behind `etcd:`.
@@ -171,6 +170,21 @@ impl<C: Clock> EtcdEngine<C> {
             Err(error) => Err(error),
         }
     }
+}
+
+/// What each endpoint tells of itself, or why it does not. All are asked at once: one that hangs takes seconds.
+fn servers(client: &Client, clock: &impl Clock) -> Vec<(String, Result<Server, EngineError>)> {
+    let ask = |url: &String| {
+        let server = client.status(url);
+        (url.clone(), server.map(|server| server.told_at(clock.now())))
+    };
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = client.endpoints().iter().map(|url| scope.spawn(move || ask(url))).collect();
+        let answer = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        asked.into_iter().map(answer).collect()
+    })
 }
 
 fn damaged(key: &str, source: RecordError) -> EngineError {
