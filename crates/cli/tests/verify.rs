@@ -123,8 +123,8 @@ fn what_lapsed_and_what_was_superseded_is_told_apart() {
             (Some("lapsed"), Some(0))
         );
         let next = scene.reserve("bob", &["a.py::f"], &[]);
-        let newer = format!("run `bob` was granted it at ");
-        let value = scene.refused(&held, &["a.py"], "stale", &[&newer]);
+        let newer = "run `bob` was granted it at ";
+        let value = scene.refused(&held, &["a.py"], "stale", &[newer]);
         assert_eq!(value["state"], "superseded");
         assert_eq!(value["superseded"]["run_id"], "bob");
         assert_eq!(value["superseded"]["token"], next.token);
@@ -132,7 +132,7 @@ fn what_lapsed_and_what_was_superseded_is_told_apart() {
         // Its successor is over, and archived with it.
         scene.coord(&["release", &next.id, "--run-id", "bob"]).run().is_success();
         scene.coord(&["gc", "--older-than", "0"]).run().is_success();
-        let value = scene.refused(&held, &["a.py"], "stale", &[&newer]);
+        let value = scene.refused(&held, &["a.py"], "stale", &[newer]);
         assert_eq!(value["superseded"]["token"], next.token);
         assert_eq!(value["conflicts"], serde_json::json!([]));
     }
