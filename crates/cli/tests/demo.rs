@@ -234,3 +234,34 @@ fn git_takes_the_scratch_repository() {
     assert!(scratch.main.join(".muse/coordination/token").is_file());
     assert_eq!(git(&scratch.main, &["status", "--porcelain"]), "");
 }
+
+/// Two clones, as on two machines, and an etcd of the demo's own, which ends with it.
+#[test]
+fn it_plays_over_two_machines() {
+    let site = Site::new();
+    let output = site.demo(&["--engine", "etcd", "--json"]).output().expect("it runs");
+    let answer: Value = serde_json::from_slice(&output.stdout).expect("one object");
+    assert_eq!((output.status.code(), answer["status"].as_str()), (Some(0), Some("ok")), "{answer}");
+    let steps = answer["steps"].as_array().expect("steps");
+    // Another `init`, and a look at the engine.
+    assert_eq!(steps.len(), STEPS + 2);
+    let folders = |step: &&Value| step["folder"] == "feature" && step["command"] == "muse init";
+    assert_eq!(steps.iter().filter(folders).count(), 1);
+    assert!(steps.iter().any(|step| {
+        step["command"] == "muse coord engine status"
+            && step["output"].as_str().is_some_and(|output| output.contains("etcd:/muse/demo/"))
+    }));
+    assert!(site.is_empty());
+    site.wait_until_deserted();
+}
+
+#[test]
+fn without_an_etcd_it_says_what_to_install() {
+    let site = Site::new();
+    let output =
+        site.demo(&["--engine", "etcd", "--json"]).env("PATH", "/nonexistent").output().expect("it runs");
+    let answer: Value = serde_json::from_slice(&output.stdout).expect("one object");
+    assert_eq!((output.status.code(), answer["status"].as_str()), (Some(2), Some("usage")), "{answer}");
+    assert!(answer["error"].as_str().is_some_and(|error| error.contains("etcd-server")));
+    assert!(site.is_empty());
+}

@@ -10,11 +10,12 @@ use std::path::Path;
 
 mod support;
 
+use muse_testkit::etcd::Etcd;
 use muse_testkit::git::git;
 use support::{ABSENT, Site, names, object};
 
 /// Every command, and the file of its snapshot.
-const COMMANDS: [(&[&str], &str); 30] = [
+const COMMANDS: [(&[&str], &str); 31] = [
     (&[], "muse"),
     (&["init"], "muse-init"),
     (&["coord"], "muse-coord"),
@@ -32,6 +33,7 @@ const COMMANDS: [(&[&str], &str); 30] = [
     (&["coord", "fsck"], "muse-coord-fsck"),
     (&["coord", "engine"], "muse-coord-engine"),
     (&["coord", "engine", "status"], "muse-coord-engine-status"),
+    (&["coord", "engine", "migrate"], "muse-coord-engine-migrate"),
     (&["coord", "guard"], "muse-coord-guard"),
     (&["coord", "guard", "install"], "muse-coord-guard-install"),
     (&["coord", "guard", "uninstall"], "muse-coord-guard-uninstall"),
@@ -185,6 +187,10 @@ fn shop() -> Site {
 #[test]
 fn every_example_can_be_run() {
     let site = shop();
+    // Where to move to. The examples move back again.
+    let (url, name) = (Etcd::shared().url(), Etcd::repository());
+    let text = format!("[coordination]\nendpoints = [\"{url}\"]\nrepository = \"{name}\"\n");
+    site.file(".muse/config.toml", &text);
     for (command, _) in COMMANDS.iter().filter(|(command, _)| !command.is_empty()) {
         let page = help(&site, command);
         if [&["coord"][..], &["coord", "engine"], &["coord", "guard"]].contains(command) {
