@@ -116,7 +116,7 @@ fn files_tell_their_folder_and_what_is_active() {
     status(&site).json().is_json(0, &[], &fields);
     let text = format!(
         "engine       files (the default: MUSE_COORD_ENGINE is not set)\nplace        {place}\n\
-         repository   no name is configured\nderived      no name: {why}\nactive       1 reservations\n"
+         repository   no name is configured\nderived      no name: {why}\nactive       1\n"
     );
     status(&site).run().is_text(0, &text, "");
     assert_eq!(site.snapshot(), before);

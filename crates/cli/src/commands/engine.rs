@@ -177,7 +177,7 @@ impl Report for EngineReport {
             screen.result(&format!("cluster      {cluster}"));
         }
         if let Some(count) = self.reservations {
-            screen.result(&format!("active       {count} reservations"));
+            screen.result(&format!("active       {count}"));
         }
         for problem in &self.problems {
             screen.error(problem);
