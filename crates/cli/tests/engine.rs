@@ -116,7 +116,7 @@ fn files_tell_their_folder_and_what_is_active() {
     status(&site).json().is_json(0, &[], &fields);
     let text = format!(
         "engine       files (the default: MUSE_COORD_ENGINE is not set)\nplace        {place}\n\
-         repository   no name is configured\nderived      no name: {why}\nactive       1 reservations\n"
+         repository   no name is configured\nderived      no name: {why}\nactive       1\n"
     );
     status(&site).run().is_text(0, &text, "");
     assert_eq!(site.snapshot(), before);
@@ -149,7 +149,7 @@ fn an_etcd_tells_of_itself() {
         (Some("etcd"), Some("MUSE_COORD_ENGINE"))
     );
     assert_eq!(value["reservations"], 1);
-    let place = format!("etcd:/muse/{}/", value["repository"]["configured"].as_str().unwrap());
+    let place = format!("etcd:/muse/{}/coordination/", value["repository"]["configured"].as_str().unwrap());
     assert_eq!(value["place"], place);
     assert_eq!(value["endpoints_in"], site.at("muse.toml").to_str().unwrap());
     let endpoint = &value["endpoints"][0];
@@ -266,7 +266,7 @@ fn an_etcd_that_does_not_answer_hides_nothing_else() {
     // One of two that answers is enough.
     configure(&site, &[&dead, Etcd::shared().url()], &named());
     let value = is(&on_etcd(&site).json(), 0, "ok");
-    warns(&value, &format!("{dead} does not answer: nobody listens there"));
+    warns(&value, &format!("{dead} does not tell its state: nobody listens there"));
     assert_eq!(value["endpoints"][1]["reachable"], true);
 }
 

@@ -96,9 +96,12 @@ impl Identity {
             digest.update(format!("{root}\n"));
         }
         digest.update(format!("{remote}\n"));
-        let digits: String =
-            digest.finalize().iter().take(DIGEST_BYTES).map(|byte| format!("{byte:02x}")).collect();
-        Self { name: format!("{}-{digits}", readable(&remote)), remote }
+        let digits = digest
+            .finalize()
+            .iter()
+            .take(DIGEST_BYTES)
+            .fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
+        Self { name: format!("{}-{digits:0width$x}", readable(&remote), width = 2 * DIGEST_BYTES), remote }
     }
 }
 

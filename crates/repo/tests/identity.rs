@@ -10,7 +10,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use muse_repo::{IdentityError, Repository, init};
+use muse_repo::{IdentityError, init};
 use muse_testkit::git::git;
 
 /// A bare repository with one commit, and room for its clones.
@@ -50,8 +50,7 @@ fn commit(folder: &Path, name: &str) {
 }
 
 fn identity(folder: &Path) -> Result<(String, String), IdentityError> {
-    init(folder, None).unwrap();
-    let identity = Repository::find(folder, None).unwrap().identity()?;
+    let identity = init(folder, None).unwrap().repository.identity()?;
     Ok((identity.name().to_owned(), identity.remote().to_owned()))
 }
 

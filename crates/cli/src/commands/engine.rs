@@ -89,7 +89,7 @@ impl EndpointRow {
                 .map(|server| server.errors.iter().map(|error| error.trim().to_owned()).collect())
                 .unwrap_or_default(),
             clock_ahead_seconds: server.and_then(|server| server.clock_ahead_seconds),
-            error: told.as_ref().err().map(why),
+            error: told.as_ref().err().map(|error| why_of(endpoint, error)),
         }
     }
 
@@ -134,6 +134,13 @@ fn why(error: &EngineError) -> String {
     }
 }
 
+/// As [`why`], without the endpoint in front, where it stands already.
+fn why_of(endpoint: &str, error: &EngineError) -> String {
+    let why = why(error);
+    let rest = why.strip_prefix(endpoint).and_then(|why| why.strip_prefix(": "));
+    rest.map(str::to_owned).unwrap_or(why)
+}
+
 impl Report for EngineReport {
     fn exit_code(&self) -> u8 {
         self.exit_code
@@ -170,7 +177,7 @@ impl Report for EngineReport {
             screen.result(&format!("cluster      {cluster}"));
         }
         if let Some(count) = self.reservations {
-            screen.result(&format!("active       {count} reservations"));
+            screen.result(&format!("active       {count}"));
         }
         for problem in &self.problems {
             screen.error(problem);
@@ -302,7 +309,9 @@ fn faults(endpoint: &str, told: &Result<Server, EngineError>, none_is_up: bool) 
     let server = match told {
         Ok(server) => server,
         Err(_) if none_is_up => return Vec::new(),
-        Err(error) => return vec![format!("{endpoint} does not answer: {}", why(error))],
+        Err(error) => {
+            return vec![format!("{endpoint} does not tell its state: {}", why_of(endpoint, error))];
+        }
     };
     let mut faults = Vec::new();
     if server.has_faulty_leases() {
