@@ -27,6 +27,9 @@ const CALL_MAX: Duration = Duration::from_secs(5);
 /// How long a call may take altogether, with all endpoints that are asked.
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 
+/// How many connections to an endpoint are kept for the next calls: as many as `list` asks at the same time.
+const CONNECTIONS_KEPT: usize = 16;
+
 /// How long is waited before all endpoints are asked again, when none could do it just then.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -134,6 +137,8 @@ impl Client {
             .user_agent("muse")
             .timeout_connect(Some(CONNECT_MAX))
             .timeout_global(Some(CALL_MAX))
+            .max_idle_connections(CONNECTIONS_KEPT)
+            .max_idle_connections_per_host(CONNECTIONS_KEPT)
             .no_delay(true);
         if urls.iter().any(|url| is_secure(url)) {
             config = config.tls_config(tls(endpoints)?);
