@@ -12,8 +12,10 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, parse_pem};
+use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Error};
 
+use super::names::Names;
 use super::wire::{Login, LoginAnswer, Refusal, StatusAnswer};
 use crate::clock::Stopwatch;
 use crate::engine::{EngineError, RemoteFailure};
@@ -144,7 +146,7 @@ impl Client {
             config = config.tls_config(tls(endpoints)?);
         }
         Ok(Client {
-            agent: config.build().new_agent(),
+            agent: Agent::with_parts(config.build(), DefaultConnector::default(), Names::default()),
             urls,
             preferred: AtomicUsize::new(0),
             login: endpoints.login.clone(),

@@ -15,6 +15,7 @@
 mod client;
 mod keys;
 mod lessor;
+mod names;
 mod reading;
 #[cfg(test)]
 mod testing;
@@ -57,6 +58,9 @@ const ARCHIVED_AT_ONCE: usize = 16;
 
 /// How old a lease may be that a grant is bound to: what etcd's times, of whole seconds, do not tell.
 const FRESH: Duration = Duration::from_millis(200);
+
+/// How often the longest pause is doubled: to 128 ms.
+const PAUSE_DOUBLED_MAX: usize = 7;
 
 /// The engine on etcd.
 #[derive(Debug)]
@@ -280,7 +284,9 @@ impl<C: Clock> EtcdEngine<C> {
                         }
                         Written::Overtaken(id, next) => {
                             tried.push(id);
-                            read = next.map(|next| *next);
+                            // The first time it is tried again at once, with what was read when it was lost.
+                            let pause = pause_after(tried.len(), id);
+                            if pause.is_zero() { read = next.map(|next| *next) } else { sleep(pause) }
                         }
                         Written::Longer(seconds) => ttl = seconds,
                     }
@@ -576,6 +582,25 @@ struct Write<'a> {
     ticket: Option<TicketNumber>,
     superseded: &'a [&'a Lease],
     candidates: &'a [Candidate],
+}
+
+/// How long is waited after so many grants of one request were overtaken: at random, up to twice as long each time, so
+/// that of many who want something at the same time few are in each other's way. The id is as good as any random number.
+fn pause_after(overtaken: usize, id: ReservationId) -> Duration {
+    if overtaken < 2 {
+        return Duration::ZERO;
+    }
+    let longest = 1_000_u32 << overtaken.min(PAUSE_DOUBLED_MAX);
+    let [one, two, ..] = id.digest();
+    Duration::from_micros(u64::from(longest) * u64::from(u16::from_be_bytes([one, two])) >> u16::BITS)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it ends after an eighth of a second, and the deadline is looked at"
+)]
+fn sleep(pause: Duration) {
+    std::thread::sleep(pause);
 }
 
 /// What became of writing a grant.
