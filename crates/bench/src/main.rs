@@ -27,6 +27,7 @@ use muse_coord::{
 use nix::sys::resource::{UsageWho, getrusage};
 use tempfile::TempDir;
 
+mod etcd;
 mod hook;
 mod scale;
 mod staged;
@@ -46,7 +47,9 @@ fn main() -> Outcome<()> {
         Some((mode, command)) if mode == "--peak" => print_peak(command),
         Some((mode, sizes)) if mode == "scale" => scale::measure(sizes),
         Some((mode, [])) if mode == "hook" => measure_hooks(),
-        Some(_) => Err("usage: muse-bench [hook | scale [LIVE...]]".into()),
+        Some((mode, parts)) if mode == "etcd" => etcd::measure(parts),
+        Some((mode, share)) if mode == etcd::KEEPER => etcd::keep_alive(share),
+        Some(_) => Err("usage: muse-bench [hook | scale [LIVE...] | etcd [PART...]]".into()),
         None => measure(),
     }
 }

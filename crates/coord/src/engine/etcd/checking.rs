@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::client::Call;
-use super::keys::Folder;
+use super::keys::{Folder, Keys};
 use super::wire::{Compare, Int, KeyValue, Range, Step, Transaction, end_of};
 use super::{EtcdEngine, reading};
 use crate::archive::Archived;
@@ -46,7 +46,8 @@ enum Remedy {
 #[derive(Default)]
 struct Survey {
     reservations: BTreeMap<ReservationId, Reservation>,
-    standing: BTreeMap<ReservationId, Vec<u8>>,
+    /// Under which key each stands, and what that holds.
+    standing: BTreeMap<ReservationId, (String, Vec<u8>)>,
     /// Those of whose life a key is there.
     alive: Vec<(ReservationId, String)>,
     /// Heartbeats, releases and supersessions: whose, and the key.
@@ -89,7 +90,7 @@ impl<C: Clock> EtcdEngine<C> {
             let revision = Some(page.header.revision).filter(|_| range.revision.is_none()).or(range.revision);
             range = Range { key, range_end: Some(end_of(&prefix)), revision, ..range };
         }
-        survey.compare();
+        survey.compare(&self.keys);
         progress.end();
         let mut checked = Checked { counts: survey.counts, ..Checked::default() };
         for wrong in survey.wrong {
@@ -161,6 +162,18 @@ impl Survey {
             QUARANTINE => {}
             "waiting" => self.take_ticket(name, rest, kv),
             "archive" => self.take_line(name, rest, value),
+            "standing" => match rest.rsplit('/').next().and_then(|id| id.parse().ok()) {
+                Some(id) if self.standing.contains_key(&id) => {
+                    self.tell(name, FindingKind::Orphan, "it stands elsewhere too", Remedy::Quarantine);
+                }
+                Some(id) => drop(self.standing.insert(id, (name.to_owned(), value.to_vec()))),
+                None => self.tell(
+                    name,
+                    FindingKind::Stray,
+                    "its name is not that of a reservation: nobody is granted what is near it",
+                    Remedy::Quarantine,
+                ),
+            },
             "alive" => match rest.split_once('/').and_then(|(id, life)| Some((id.parse().ok()?, life))) {
                 Some((id, "grant" | "beat")) => {
                     self.alive.push((id, name.to_owned()));
@@ -234,7 +247,6 @@ impl Survey {
                     Err(source) => self.unreadable(name, &source),
                 }
             }
-            "standing" => drop(self.standing.insert(id, value.to_vec())),
             "heartbeats" => companion(self, Folder::Heartbeats, Heartbeat::from_bytes(id, value).map(drop)),
             "releases" => companion(self, Folder::Releases, Release::from_bytes(id, value).map(drop)),
             "superseded" => {
@@ -254,7 +266,7 @@ impl Survey {
     }
 
     /// Looks at what belongs together.
-    fn compare(&mut self) {
+    fn compare(&mut self, keys: &Keys) {
         let mut wrong = Vec::new();
         let mut tell = |key: String, kind, detail: &str, remedy| {
             wrong.push(Wrong { key, kind, detail: detail.to_owned(), remedy });
@@ -281,19 +293,20 @@ impl Survey {
                 tell(key.clone(), FindingKind::Orphan, detail, Remedy::Quarantine);
             }
         }
-        for (id, value) in &self.standing {
-            let key = format!("standing/{id}");
-            match self.reservations.get(id).map(|its| crate::record::to_file_bytes(its)) {
-                None => tell(key, FindingKind::Orphan, "there is no such reservation", Remedy::Quarantine),
-                Some(Ok(record)) if record == *value => {
-                    if ended.contains(id) {
-                        let detail = "it has ended and still keeps others out";
-                        tell(key, FindingKind::Orphan, detail, Remedy::Quarantine);
-                    }
-                }
-                Some(_) => {
-                    tell(key, FindingKind::Edited, "it differs from the reservation's record", release(id))
-                }
+        for (id, (key, value)) in &self.standing {
+            let key = key.clone();
+            let Some(reservation) = self.reservations.get(id) else {
+                tell(key, FindingKind::Orphan, "there is no such reservation", Remedy::Quarantine);
+                continue;
+            };
+            if ended.contains(id) {
+                let detail = "it has ended and still keeps others out";
+                tell(key, FindingKind::Orphan, detail, Remedy::Quarantine);
+            } else if crate::record::to_file_bytes(reservation).is_ok_and(|record| record != *value) {
+                tell(key, FindingKind::Edited, "it differs from the reservation's record", release(id));
+            } else if keys.at(&key) != keys.standing(reservation) {
+                let detail = "its addresses are of another place: it keeps nobody out";
+                tell(key, FindingKind::Misnamed, detail, release(id));
             }
         }
         for id in self.reservations.keys() {
@@ -321,7 +334,7 @@ impl Survey {
                 if excludes(one, other) {
                     let newer = if one.token > other.token { one } else { other };
                     let older = if one.token > other.token { other } else { one };
-                    let key = format!("standing/{}", newer.reservation_id);
+                    let key = self.standing[&newer.reservation_id].0.clone();
                     let detail = format!("it stands beside {}, which it excludes", older.reservation_id);
                     tell(key, FindingKind::Conflict, &detail, release(&newer.reservation_id));
                 }
@@ -406,15 +419,26 @@ mod tests {
     /// Each kind of damage is found, and found repaired where it can be.
     #[test]
     fn what_is_damaged_is_found_and_put_right() {
-        use FindingKind::{Conflict, Edited, Malformed, Orphan, TokenBehind, TokenMissing, UnknownFile};
+        use FindingKind::{
+            Conflict, Edited, Malformed, Misnamed, Orphan, TokenBehind, TokenMissing, UnknownFile,
+        };
         type Break = fn(&EtcdEngine<Arc<ManualClock>>, ReservationId);
-        let cases: [(FindingKind, bool, Break); 11] = [
+        let cases: [(FindingKind, bool, Break); 12] = [
             (Malformed, true, |engine, id| put(engine, &format!("heartbeats/{id}"), Some(b"{"))),
             (Orphan, true, |engine, id| put(engine, &format!("releases/{id}"), Some(&tombstone(engine, id)))),
             (Edited, true, |engine, id| put(engine, &format!("alive/{id}/beat"), Some(b""))),
-            (Edited, false, |engine, id| put(engine, &format!("standing/{id}"), Some(b"{}"))),
+            (Edited, false, |engine, id| put(engine, &standing(id), Some(b"{}"))),
+            (Misnamed, false, |engine, id| {
+                let record = engine.found(id).unwrap().unwrap().0.reservation;
+                put(
+                    engine,
+                    &format!("standing/b.py//{id}"),
+                    Some(&crate::record::to_file_bytes(&record).unwrap()),
+                );
+                put(engine, &standing(id), None);
+            }),
             (Orphan, false, |engine, id| {
-                put(engine, &format!("standing/{id}"), None);
+                put(engine, &standing(id), None);
                 put(engine, &format!("alive/{id}/grant"), None);
             }),
             (Orphan, true, |engine, id| put(engine, &format!("archived/{id}"), Some(b"7"))),
@@ -451,18 +475,22 @@ mod tests {
         engine.release(&request).unwrap();
         reserve(&engine, "bob", "a.py");
         put(&engine, &format!("releases/{one}"), None);
-        put(&engine, &format!("standing/{one}"), Some(&crate::record::to_file_bytes(&saved).unwrap()));
+        put(&engine, &standing(one), Some(&crate::record::to_file_bytes(&saved).unwrap()));
         let life = lives(one);
         put(&engine, life.strip_prefix(engine.keys.all()).unwrap(), Some(b""));
         let found = engine.check(Repair::Yes, &Silent).unwrap();
         assert!(kinds(&found).contains(&(Conflict, false)), "{found:?}");
     }
 
+    /// Where a reservation of `a.py` stands.
+    fn standing(id: ReservationId) -> String {
+        format!("standing/a.py//{id}")
+    }
+
     /// A release of a reservation that then is taken away.
     fn tombstone(engine: &EtcdEngine<Arc<ManualClock>>, id: ReservationId) -> Vec<u8> {
-        for name in ["reservations", "standing"] {
-            put(engine, &format!("{name}/{id}"), None);
-        }
+        put(engine, &format!("reservations/{id}"), None);
+        put(engine, &standing(id), None);
         let run = RunId::new("alice").unwrap();
         let release = Release::new(id, Some(&run), &run, None, engine.clock.now());
         crate::record::to_file_bytes(&release).unwrap()

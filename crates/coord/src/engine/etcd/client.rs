@@ -14,7 +14,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::Agent;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, parse_pem};
+use ureq::unversioned::transport::DefaultConnector;
 
+use super::names::Names;
 use super::server::http_date;
 use super::trouble::{Failed, failed, refusal};
 use super::wire::{Login, LoginAnswer, StatusAnswer};
@@ -34,6 +36,9 @@ const FIRST_MAX: Duration = Duration::from_millis(1500);
 
 /// How long a call may take altogether, with all endpoints that are asked.
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);
+
+/// How many connections to an endpoint are kept for the next calls: as many as `list` asks at the same time.
+const CONNECTIONS_KEPT: usize = 16;
 
 /// How long is waited before all endpoints are asked again, when none could do it just then.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -141,12 +146,14 @@ impl Client {
             .user_agent("muse")
             .timeout_connect(Some(CONNECT_MAX))
             .timeout_global(Some(CALL_MAX))
+            .max_idle_connections(CONNECTIONS_KEPT)
+            .max_idle_connections_per_host(CONNECTIONS_KEPT)
             .no_delay(true);
         if urls.iter().any(|url| is_secure(url)) {
             config = config.tls_config(tls(endpoints)?);
         }
         Ok(Client {
-            agent: config.build().new_agent(),
+            agent: Agent::with_parts(config.build(), DefaultConnector::default(), Names::default()),
             urls,
             preferred: AtomicUsize::new(0),
             login: endpoints.login.clone(),

@@ -17,6 +17,7 @@ mod client;
 mod keys;
 mod lessor;
 mod moving;
+mod names;
 mod reading;
 mod server;
 #[cfg(test)]
@@ -36,7 +37,7 @@ use self::client::{Call, Client, DEADLINE};
 use self::keys::{Folder, Keys, Life};
 use self::lessor::{Etcd, Left, Lessor};
 use self::reading::{Lives, Snapshot};
-use self::wire::{Compare, Range, RangeAnswer, Step, Transaction, TransactionAnswer};
+use self::wire::{Compare, Int, Range, RangeAnswer, Step, Transaction, TransactionAnswer};
 use crate::address::Address;
 use crate::archive::{Archived, Collected, Retention};
 #[cfg(test)]
@@ -59,6 +60,12 @@ const SUPERSEDED_MAX: usize = 38;
 
 /// How many reservations one transaction moves into the archive: each takes seven steps.
 const ARCHIVED_AT_ONCE: usize = 16;
+
+/// How old a lease may be that a grant is bound to: what etcd's times, of whole seconds, do not tell.
+const FRESH: Duration = Duration::from_millis(200);
+
+/// How often the longest pause is doubled: to 128 ms.
+const PAUSE_DOUBLED_MAX: usize = 7;
 
 /// The engine on etcd.
 #[derive(Debug)]
@@ -161,12 +168,21 @@ impl<C: Clock> EtcdEngine<C> {
     }
 
     /// Commits, on the condition that the store was not moved. `false` where a condition does not hold.
-    fn commit(&self, what: &'static str, mut transaction: Transaction) -> Result<bool, EngineError> {
+    fn commit(&self, what: &'static str, transaction: Transaction) -> Result<bool, EngineError> {
+        Ok(self.commit_or_read(what, transaction)?.is_some_and(|answer| answer.succeeded))
+    }
+
+    /// The same, with what it reads where a condition does not hold; `None` where a lease that was to be bound ended just
+    /// now.
+    fn commit_or_read(
+        &self,
+        what: &'static str,
+        mut transaction: Transaction,
+    ) -> Result<Option<TransactionAnswer>, EngineError> {
         transaction.compare.push(Compare::absent(self.keys.moved().as_str()));
         match self.transact(Call::Change(what), &transaction) {
-            Ok(answer) => Ok(answer.succeeded),
-            // A lease that was to be bound ended just now: as if a condition did not hold.
-            Err(error) if lessor::is_no_lease(&error) => Ok(false),
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) if lessor::is_no_lease(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -224,10 +240,16 @@ impl<C: Clock> EtcdEngine<C> {
         // What a transaction was asked for that no answer came to, or that failed: it may be there all the same.
         let mut tried: Vec<ReservationId> = Vec::new();
         let mut ttl = request.ttl;
+        let places = self.keys.standing_near(&request.addresses);
+        let mut prepared = None;
+        let mut read: Option<Snapshot> = None;
         loop {
-            let snapshot = self.snapshot()?;
+            let mut snapshot = match read.take() {
+                Some(snapshot) => snapshot,
+                None => self.snapshot(&places)?,
+            };
             let now = self.clock.now();
-            if let Some(granted) = self.granted_already(&snapshot, &tried, request)? {
+            if let Some(granted) = self.granted_already(&mut snapshot, &tried, request)? {
                 return Ok(granted.into());
             }
             if let Some(ticket) = ticket
@@ -237,7 +259,7 @@ impl<C: Clock> EtcdEngine<C> {
                 return Ok(lost);
             }
             let ahead = snapshot.ahead(request, ticket);
-            let candidates = self.candidates(&snapshot, &request.addresses, now)?;
+            let candidates = self.candidates(&mut snapshot, &request.addresses, now)?;
             let mut void = false;
             if let Some(take_over) = &request.take_over {
                 let id = take_over.reservation;
@@ -253,6 +275,7 @@ impl<C: Clock> EtcdEngine<C> {
             let asked = Request { ttl, take_over, ..request.clone() };
             match decide(&asked, &candidates, &ahead, now) {
                 Decision::Deny { conflicts } => {
+                    self.give_back(&mut prepared);
                     let denial = Denial { snapshot, conflicts, candidates, ahead, now };
                     if let Some(answer) = denied(denial)? {
                         return Ok(answer);
@@ -275,7 +298,13 @@ impl<C: Clock> EtcdEngine<C> {
                 Decision::Grant { supersede, notices } => {
                     let superseded: Vec<&Lease> =
                         supersede.iter().map(|&position| &candidates[position].lease).collect();
-                    match self.write_grant(&snapshot, &asked, ticket, &superseded, &candidates, now)? {
+                    let write = Write {
+                        snapshot: &snapshot,
+                        ticket,
+                        superseded: &superseded,
+                        candidates: &candidates,
+                    };
+                    match self.write_grant(&asked, &write, &places, &mut prepared, now)? {
                         Written::Granted(lease) => {
                             let grant = Grant {
                                 lease: *lease,
@@ -287,7 +316,12 @@ impl<C: Clock> EtcdEngine<C> {
                             };
                             return Ok(Reserved::Granted(Box::new(grant)).into());
                         }
-                        Written::Overtaken(id) => tried.push(id),
+                        Written::Overtaken(id, next) => {
+                            tried.push(id);
+                            // The first time it is tried again at once, with what was read when it was lost.
+                            let pause = pause_after(tried.len(), id);
+                            if pause.is_zero() { read = next.map(|next| *next) } else { sleep(pause) }
+                        }
                         Written::Longer(seconds) => ttl = seconds,
                     }
                 }
@@ -305,52 +339,78 @@ impl<C: Clock> EtcdEngine<C> {
     /// The reservation of an earlier turn, whose answer got lost.
     fn granted_already(
         &self,
-        snapshot: &Snapshot,
+        snapshot: &mut Snapshot,
         tried: &[ReservationId],
         request: &Request,
     ) -> Result<Option<Reserved>, EngineError> {
-        let Some(reservation) = tried.iter().find_map(|id| snapshot.standing(*id)) else { return Ok(None) };
+        let Some(reservation) = tried.iter().find_map(|id| snapshot.standing(*id)).cloned() else {
+            return Ok(None);
+        };
         let now = self.clock.now();
         let candidates = self.candidates(snapshot, &request.addresses, now)?;
         let notices = crate::decide::notices(request, &candidates, now);
-        let lives = snapshot.lives(reservation.reservation_id);
-        let lease = self.lease(reservation.clone(), &lives, None, now)?;
-        Ok(Some(Reserved::Granted(Box::new(Grant {
-            lease,
-            renewed: false,
-            notices,
-            superseded: 0,
-            take_over_was_void: false,
-            untidied: None,
-        }))))
+        let id = reservation.reservation_id;
+        self.look_for_lives(snapshot, &[id])?;
+        let mut leases = self.with_lives(vec![Lease::fresh(reservation)], |id| snapshot.lives(id), now)?;
+        Ok(leases.pop().map(|lease| {
+            Reserved::Granted(Box::new(Grant {
+                lease,
+                renewed: false,
+                notices,
+                superseded: 0,
+                take_over_was_void: false,
+                untidied: None,
+            }))
+        }))
     }
 
-    /// What of the standing reservations overlaps `addresses`.
+    /// What of the standing reservations overlaps `addresses`, whose places the snapshot is of.
     fn candidates(
         &self,
-        snapshot: &Snapshot,
+        snapshot: &mut Snapshot,
         addresses: &[Address],
         now: Timestamp,
     ) -> Result<Vec<Candidate>, EngineError> {
-        let mut candidates = Vec::new();
-        for reservation in snapshot.reservations() {
-            let overlaps = |its: &Address| addresses.iter().any(|address| address.overlaps(its));
-            if reservation.addresses.iter().any(overlaps) {
-                let lives = snapshot.lives(reservation.reservation_id);
-                let lease = self.lease(reservation.clone(), &lives, None, now)?;
-                candidates.push(Candidate { lease, being_extended: false });
-            }
+        let found: Vec<Lease> = snapshot.overlapping(addresses).cloned().map(Lease::fresh).collect();
+        let ids: Vec<ReservationId> = found.iter().map(|lease| lease.reservation.reservation_id).collect();
+        self.look_for_lives(snapshot, &ids)?;
+        let leases = self.with_lives(found, |id| snapshot.lives(id), now)?;
+        Ok(leases.into_iter().map(|lease| Candidate { lease, being_extended: false }).collect())
+    }
+
+    /// Ends a lease that was to be bound to a grant. Should an attempt that no answer came to be carried out yet, it grants
+    /// nothing any more.
+    fn give_back(&self, prepared: &mut Option<Prepared>) {
+        if let Some(Prepared { lease, .. }) = prepared.take() {
+            self.lessor.end(lease);
         }
-        Ok(candidates)
+    }
+
+    /// A lease of so many seconds from now. One that an earlier attempt was not granted with is taken again: to keep it
+    /// alive etcd writes nothing.
+    fn prepare(
+        &self,
+        prepared: &mut Option<Prepared>,
+        id: ReservationId,
+        seconds: u32,
+    ) -> Result<(Int, u32), EngineError> {
+        if let Some(its) = prepared.as_ref().filter(|its| its.seconds == seconds)
+            && (its.since.elapsed() < FRESH || self.lessor.keep_alive(its.lease)?)
+        {
+            return Ok((its.lease, seconds));
+        }
+        let lease = self.keys.lease_of(id, Life::Grant, seconds);
+        let granted = self.lessor.grant(lease, seconds)?;
+        *prepared = Some(Prepared { lease, seconds: granted, since: Stopwatch::start() });
+        Ok((lease, granted))
     }
 
     fn write_grant(
         &self,
-        snapshot: &Snapshot,
         request: &Request,
-        ticket: Option<TicketNumber>,
-        superseded: &[&Lease],
-        candidates: &[Candidate],
+        &Write { snapshot, ticket, superseded, candidates }: &Write<'_>,
+        places: &[String],
+        prepared: &mut Option<Prepared>,
         now: Timestamp,
     ) -> Result<Written, EngineError> {
         if superseded.len() > SUPERSEDED_MAX {
@@ -364,11 +424,10 @@ impl<C: Clock> EtcdEngine<C> {
             request.reservation_for(ticket, token, now).map_err(|source| damaged(&record_key, source))?;
         let id = reservation.reservation_id;
         let seconds = request.ttl.get();
-        let lease = self.keys.lease_of(id, Life::Grant, seconds);
-        let granted = self.lessor.grant(lease, seconds)?;
+        let (lease, granted) = self.prepare(prepared, id, seconds)?;
         if granted != seconds {
             // What the record says is what etcd keeps.
-            self.lessor.end(lease);
+            self.give_back(prepared);
             return match crate::record::TtlSeconds::new(granted.into()) {
                 Ok(longer) if granted > seconds => Ok(Written::Longer(longer)),
                 _ => Err(EngineError::Remote {
@@ -386,14 +445,14 @@ impl<C: Clock> EtcdEngine<C> {
             success: vec![
                 Step::put(self.keys.token().as_str(), format!("{token}\n").into_bytes()),
                 Step::put(self.keys.of_reservation(Folder::Reservations, id).as_str(), record.clone()),
-                Step::put(self.keys.of_reservation(Folder::Standing, id).as_str(), record),
+                Step::put(self.keys.standing(&reservation).as_str(), record),
                 Step::put_bound(self.keys.life_of(id, Life::Grant).as_str(), Vec::new(), lease),
             ],
-            failure: Vec::new(),
+            failure: self.question(places),
         };
         for lapsed in superseded {
             let its = lapsed.reservation.reservation_id;
-            let standing = self.keys.of_reservation(Folder::Standing, its);
+            let standing = self.keys.standing(&lapsed.reservation);
             let key = self.keys.of_reservation(Folder::Superseded, its);
             let mark = bytes(&key, &lapsed.superseded_by(id, &request.run, now))?;
             transaction.compare.push(Compare::present(standing.as_str()));
@@ -411,7 +470,7 @@ impl<C: Clock> EtcdEngine<C> {
                 .find(|reservation| reservation.reservation_id == take_over.reservation)
         {
             let its = target.reservation_id;
-            let standing = self.keys.of_reservation(Folder::Standing, its);
+            let standing = self.keys.standing(target);
             let key = self.keys.of_reservation(Folder::Releases, its);
             let release =
                 Release::new(its, Some(&target.run_id), &request.run, Some(take_over.reason.clone()), now);
@@ -426,10 +485,17 @@ impl<C: Clock> EtcdEngine<C> {
             transaction.compare.push(Compare::present(key.as_str()));
             transaction.success.push(Step::delete(key.as_str()));
         }
-        if !self.commit("grant a reservation", transaction)? {
-            // Overtaken, or granted by an attempt whose answer got lost: the next look tells. A lease that nothing is
-            // bound to lapses by itself.
-            return Ok(Written::Overtaken(id));
+        match self.commit_or_read("grant a reservation", transaction)? {
+            Some(answer) if answer.succeeded => {}
+            // Overtaken, or granted by an attempt whose answer got lost: what was read instead tells.
+            Some(answer) => {
+                let next = self.undamaged(places, answer)?;
+                return Ok(Written::Overtaken(id, Some(Box::new(next))));
+            }
+            None => {
+                *prepared = None;
+                return Ok(Written::Overtaken(id, None));
+            }
         }
         for lease in ended {
             self.lessor.end(lease);
@@ -456,9 +522,9 @@ impl<C: Clock> EtcdEngine<C> {
         let left = self.left(&lives)?.map(|left| left.at_least);
         let kept = if let Some(left) = left.filter(|left| *left >= seconds(request.ttl.get())) {
             heartbeat.extended_expires_at = reading::plus(now, left);
-            self.keep_as_it_is(id, &lives, &mut heartbeat)?
+            self.keep_as_it_is(&lease.reservation, &lives, &mut heartbeat)?
         } else {
-            self.keep_for(id, &lives, request.ttl.get(), &mut heartbeat)?
+            self.keep_for(&lease.reservation, &lives, request.ttl.get(), &mut heartbeat)?
         };
         Ok(kept.then_some(Lease { heartbeat: Some(heartbeat), lapses_at: None, ..lease }))
     }
@@ -482,12 +548,13 @@ impl<C: Clock> EtcdEngine<C> {
     /// Publishes a heartbeat beside the lives that there are.
     fn keep_as_it_is(
         &self,
-        id: ReservationId,
+        reservation: &Reservation,
         lives: &Lives,
         heartbeat: &mut Heartbeat,
     ) -> Result<bool, EngineError> {
+        let id = reservation.reservation_id;
         let key = self.keys.of_reservation(Folder::Heartbeats, id);
-        let mut compare = vec![Compare::present(self.keys.of_reservation(Folder::Standing, id).as_str())];
+        let mut compare = vec![Compare::present(self.keys.standing(reservation).as_str())];
         for (life, lease) in lives.each() {
             compare.push(Compare::bound(self.keys.life_of(id, life).as_str(), lease));
         }
@@ -500,11 +567,12 @@ impl<C: Clock> EtcdEngine<C> {
     /// goes by what the other changes.
     fn keep_for(
         &self,
-        id: ReservationId,
+        reservation: &Reservation,
         lives: &Lives,
         extension: u32,
         heartbeat: &mut Heartbeat,
     ) -> Result<bool, EngineError> {
+        let id = reservation.reservation_id;
         let new = self.keys.lease_of(id, Life::Beat, extension);
         let granted = self.lessor.grant(new, extension)?;
         if granted > extension {
@@ -514,7 +582,7 @@ impl<C: Clock> EtcdEngine<C> {
         }
         let key = self.keys.of_reservation(Folder::Heartbeats, id);
         let beat = self.keys.life_of(id, Life::Beat);
-        let mut compare = vec![Compare::present(self.keys.of_reservation(Folder::Standing, id).as_str())];
+        let mut compare = vec![Compare::present(self.keys.standing(reservation).as_str())];
         let old = lives.of(Life::Beat);
         compare.push(match old {
             Some(old) => Compare::bound(beat.as_str(), old),
@@ -554,7 +622,7 @@ impl<C: Clock> EtcdEngine<C> {
             return Ok(None);
         }
         let compare = vec![
-            Compare::present(self.keys.of_reservation(Folder::Standing, id).as_str()),
+            Compare::present(self.keys.standing(&lease.reservation).as_str()),
             Compare::bound(self.keys.life_of(id, Life::Grant).as_str(), its),
             Compare::absent(self.keys.moved().as_str()),
         ];
@@ -563,11 +631,46 @@ impl<C: Clock> EtcdEngine<C> {
     }
 }
 
+/// A lease that a grant is to be bound to.
+struct Prepared {
+    lease: Int,
+    seconds: u32,
+    /// When it had its whole time.
+    since: Stopwatch,
+}
+
+/// What a grant is written by.
+struct Write<'a> {
+    snapshot: &'a Snapshot,
+    ticket: Option<TicketNumber>,
+    superseded: &'a [&'a Lease],
+    candidates: &'a [Candidate],
+}
+
+/// How long is waited after so many grants of one request were overtaken: at random, up to twice as long each time, so
+/// that of many who want something at the same time few are in each other's way. The id is as good as any random number.
+fn pause_after(overtaken: usize, id: ReservationId) -> Duration {
+    if overtaken < 2 {
+        return Duration::ZERO;
+    }
+    let longest = 1_000_u32 << overtaken.min(PAUSE_DOUBLED_MAX);
+    let [one, two, ..] = id.digest();
+    Duration::from_micros(u64::from(longest) * u64::from(u16::from_be_bytes([one, two])) >> u16::BITS)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it ends after an eighth of a second, and the deadline is looked at"
+)]
+fn sleep(pause: Duration) {
+    std::thread::sleep(pause);
+}
+
 /// What became of writing a grant.
 enum Written {
     Granted(Box<Lease>),
-    /// Something has changed since it was read; or it was granted, and the answer got lost.
-    Overtaken(ReservationId),
+    /// Something has changed since it was read, and is now as it was read then; or it was granted, and the answer got lost.
+    Overtaken(ReservationId, Option<Box<Snapshot>>),
     /// etcd gives no shorter lease than this one.
     Longer(crate::record::TtlSeconds),
 }
@@ -596,15 +699,16 @@ impl<C: Clock> EtcdEngine<C> {
             extended_expires_at: now.plus_seconds(beat.extension.get()),
             extra: crate::record::Extra::new(),
         };
+        let record = self.keys.of_reservation(Folder::Reservations, id);
         let mut transaction = Transaction {
             compare: vec![
-                Compare::present(self.keys.of_reservation(Folder::Standing, id).as_str()),
+                // What is released, superseded or taken over has no life.
                 Compare::bound(self.keys.life_of(id, Life::Beat).as_str(), lease),
                 Compare::absent(self.keys.moved().as_str()),
             ],
             success: vec![
                 Step::get(key.as_str()),
-                Step::get(self.keys.of_reservation(Folder::Standing, id).as_str()),
+                Step::get(record.as_str()),
                 Step::put(key.as_str(), bytes(&key, &heartbeat)?),
             ],
             failure: Vec::new(),
@@ -626,9 +730,8 @@ impl<C: Clock> EtcdEngine<C> {
             // What another version wrote beside is carried along.
             return Ok(None);
         }
-        let standing = self.keys.of_reservation(Folder::Standing, id);
         let reservation = Reservation::from_bytes(id, value(1).unwrap_or_default())
-            .map_err(|source| damaged(&standing, source))?;
+            .map_err(|source| damaged(&record, source))?;
         Ok(Some(Beaten::Extended {
             heartbeat,
             holder: reservation.run_id,
@@ -663,9 +766,9 @@ impl<C: Clock> EtcdEngine<C> {
         }
         let mut heartbeat = told.beat(&beat.run, beat.extension, now);
         let is_kept = if left.is_some_and(|left| left > seconds(extension)) {
-            self.keep_as_it_is(id, &lives, &mut heartbeat)?
+            self.keep_as_it_is(&lease.reservation, &lives, &mut heartbeat)?
         } else {
-            match self.keep_for(id, &lives, extension, &mut heartbeat) {
+            match self.keep_for(&lease.reservation, &lives, extension, &mut heartbeat) {
                 Err(error) if lessor::is_full(&error) => {
                     self.keep_by_grant(&lease, &lives, extension)?.ok_or(error)?
                 }
@@ -723,7 +826,7 @@ impl<C: Clock> EtcdEngine<C> {
                 ],
                 success: vec![
                     Step::put(key.as_str(), bytes(&key, &release)?),
-                    Step::delete(self.keys.of_reservation(Folder::Standing, id).as_str()),
+                    Step::delete(self.keys.standing(&lease.reservation).as_str()),
                     Step::delete_all(&self.keys.life(id)),
                 ],
                 failure: Vec::new(),
@@ -784,7 +887,7 @@ impl<C: Clock> Engine for EtcdEngine<C> {
     fn take_turn(&self, request: &Request, ticket: Option<TicketNumber>) -> Result<Turn, EngineError> {
         let place = ticket.map(|ticket| (ticket, Turn::PlaceLost));
         self.attempt(request, place, |denial| {
-            let Denial { snapshot, conflicts, candidates, ahead, now } = denial;
+            let Denial { mut snapshot, conflicts, candidates, ahead, now } = denial;
             if request.take_over.is_some() {
                 return Ok(Some(Turn::Answered(Reserved::Denied { conflicts })));
             }
@@ -793,7 +896,8 @@ impl<C: Clock> Engine for EtcdEngine<C> {
                 let wanted: Vec<Address> = ahead.iter().flat_map(|ticket| ticket.addresses.clone()).collect();
                 let known: Vec<ReservationId> =
                     all.iter().map(|candidate| candidate.lease.reservation.reservation_id).collect();
-                let others = self.candidates(&snapshot, &wanted, now)?;
+                self.look_further(&mut snapshot, &self.keys.standing_near(&wanted))?;
+                let others = self.candidates(&mut snapshot, &wanted, now)?;
                 all.extend(
                     others
                         .into_iter()
@@ -830,7 +934,7 @@ impl<C: Clock> Engine for EtcdEngine<C> {
     }
 
     fn tickets(&self) -> Result<Queue, EngineError> {
-        Ok(self.look()?.into_queue())
+        Ok(self.look(&[])?.into_queue())
     }
 
     fn stands_until(&self, conflict: &Conflict) -> Result<Option<Timestamp>, EngineError> {
@@ -887,14 +991,11 @@ impl<C: Clock> Engine for EtcdEngine<C> {
     }
 
     fn live(&self) -> Result<Listing, EngineError> {
-        self.listed(|_| true)
+        self.listed()
     }
 
     fn overlapping(&self, addresses: &[Address]) -> Result<Listing, EngineError> {
-        self.listed(|reservation| {
-            let overlaps = |its: &Address| addresses.iter().any(|address| address.overlaps(its));
-            reservation.addresses.iter().any(overlaps)
-        })
+        self.listed_near(addresses)
     }
 
     fn superseded(&self, run: &RunId) -> Result<Listing, EngineError> {

@@ -2,8 +2,8 @@
 
 use super::client::{Call, DEADLINE};
 use super::keys::{Folder, Life};
-use super::wire::{Compare, Step, Transaction};
-use super::{EtcdEngine, bytes};
+use super::wire::{Compare, Int, Range, Step, Transaction};
+use super::{EtcdEngine, bytes, reading};
 use crate::clock::{Clock, Stopwatch};
 use crate::decide::Conflict;
 use crate::engine::EngineError;
@@ -22,7 +22,8 @@ impl<C: Clock> EtcdEngine<C> {
     ///
     /// [`EngineError`] when etcd cannot be asked.
     pub fn moved_to(&self) -> Result<Option<String>, EngineError> {
-        Ok(self.look_anyway()?.1)
+        let key = Range { key: self.keys.moved().as_str().into(), ..Range::default() };
+        Ok(reading::moved_to(&self.range("read", &key)?))
     }
 
     /// Brings what stands in a store elsewhere, which `from` names, here, with ids and tokens. Answers with what is in the
@@ -45,10 +46,8 @@ impl<C: Clock> EtcdEngine<C> {
                 return Err(error);
             }
             let now = self.clock.now();
-            let standing = snapshot.reservations().map(|reservation| {
-                self.lease(reservation.clone(), &snapshot.lives(reservation.reservation_id), None, now)
-            });
-            let standing: Vec<Lease> = standing.collect::<Result<_, _>>()?;
+            let standing: Vec<Lease> = snapshot.reservations().cloned().map(Lease::fresh).collect();
+            let standing = self.with_lives(standing, |id| snapshot.lives(id), now)?;
             let conflicts = in_the_way(&load.carried, &standing, now);
             if !conflicts.is_empty() {
                 self.take_away(&load.carried[..brought])?;
@@ -76,7 +75,7 @@ impl<C: Clock> EtcdEngine<C> {
         &self,
         batch: &[Carried],
         token: Option<Token>,
-        token_revision: super::wire::Int,
+        token_revision: Int,
         moved: Option<&str>,
     ) -> Result<bool, EngineError> {
         let mut transaction = Transaction {
@@ -103,7 +102,8 @@ impl<C: Clock> EtcdEngine<C> {
             let record = bytes(&key(Folder::Reservations), &carried.reservation)?;
             let put = |folder, value| Step::put(key(folder).as_str(), value);
             transaction.success.push(put(Folder::Reservations, record.clone()));
-            transaction.success.push(put(Folder::Standing, record));
+            let standing = self.keys.standing(&carried.reservation);
+            transaction.success.push(Step::put(standing.as_str(), record));
             if let Some(left) = carried.left {
                 let whole = left.as_millis().div_ceil(1000);
                 let seconds = u32::try_from(whole).unwrap_or(u32::MAX).max(1);
@@ -175,7 +175,9 @@ impl<C: Clock> EtcdEngine<C> {
             for carried in batch {
                 let id = carried.reservation.reservation_id;
                 transaction.success.push(Step::delete_all(&self.keys.life(id)));
-                for folder in [Folder::Standing, Folder::Reservations, Folder::Heartbeats] {
+                let standing = self.keys.standing(&carried.reservation);
+                transaction.success.push(Step::delete(standing.as_str()));
+                for folder in [Folder::Reservations, Folder::Heartbeats] {
                     let key = self.keys.of_reservation(folder, id);
                     transaction.success.push(Step::delete(key.as_str()));
                 }

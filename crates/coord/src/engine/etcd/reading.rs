@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use super::client::Call;
 use super::keys::{Folder, Life};
+use super::lessor::Left;
 use super::wire::{Compare, Int, KeyValue, Range, RangeAnswer, Step, Transaction, TransactionAnswer};
 use super::{ARCHIVED_AT_ONCE, EtcdEngine, damaged};
+use crate::address::Address;
 use crate::archive::{Archived, Bounds, Collected, Retention};
 use crate::clock::{Clock, Timestamp};
 use crate::decide::Request;
@@ -15,13 +17,22 @@ use crate::id::{ReservationId, RunId, TicketNumber, Token};
 use crate::lease::{Lease, Mark};
 use crate::progress::Progress;
 use crate::queue::{LEASE_SECONDS, Queue, Ticket};
-use crate::record::{Companion, Heartbeat, Mode, Release, Reservation, Supersession};
+use crate::record::{Companion, Mode, Release, Reservation, Supersession};
 
 /// How many keys with their values are asked for at once: about a megabyte. Few in tests, so that they turn pages.
 pub(super) const KEYS_AT_ONCE: i64 = if cfg!(test) { 2 } else { 1000 };
 
 /// How many lines of the archive are asked for at once.
 const LINES_AT_ONCE: i64 = if cfg!(test) { 3 } else { 256 };
+
+/// The lives of how many reservations are asked for at once: etcd takes 128 steps a transaction.
+const LIVES_AT_ONCE: usize = 100;
+
+/// How many leases are asked for at the same time.
+const ASKING_MAX: usize = 16;
+
+/// How many leases are worth a thread that asks for them.
+const WORTH_ASKING: usize = 8;
 
 /// Which lives of a reservation are there, and their leases.
 #[derive(Clone, Debug, Default)]
@@ -60,7 +71,7 @@ impl Lives {
     }
 }
 
-/// All that a grant is decided by, at one revision.
+/// What a grant is decided by, at one revision: who waits, and of what stands that of the places that were asked for.
 #[derive(Debug, Default)]
 pub(super) struct Snapshot {
     token: Option<Token>,
@@ -92,6 +103,13 @@ impl Snapshot {
         self.standing.get(&id)
     }
 
+    /// What of it overlaps one of `addresses`.
+    pub(super) fn overlapping(&self, addresses: &[Address]) -> impl Iterator<Item = &Reservation> {
+        let overlaps = |its: &Address| addresses.iter().any(|address| address.overlaps(its));
+        self.standing.values().filter(move |reservation| reservation.addresses.iter().any(overlaps))
+    }
+
+    /// All of it.
     pub(super) fn reservations(&self) -> impl Iterator<Item = &Reservation> {
         self.standing.values()
     }
@@ -119,6 +137,13 @@ impl Snapshot {
     /// Something that cannot be read of what stands, if anything cannot.
     pub(super) fn first_damage(&mut self) -> Option<EngineError> {
         self.damaged.pop()
+    }
+
+    fn add(&mut self, kv: &KeyValue) {
+        match reservation_of(kv) {
+            Ok(reservation) => drop(self.standing.insert(reservation.reservation_id, reservation)),
+            Err(error) => self.damaged.push(error),
+        }
     }
 
     pub(super) fn into_queue(self) -> Queue {
@@ -152,6 +177,11 @@ fn last_name(key: &[u8]) -> Option<&str> {
     std::str::from_utf8(key).ok()?.rsplit('/').next()
 }
 
+/// The first page of all keys that begin with `prefix`.
+fn first_page(prefix: &str) -> Range {
+    Range { limit: Some(Int(KEYS_AT_ONCE)), ..Range::all(prefix) }
+}
+
 fn is_not_moved(moved: &RangeAnswer) -> Result<(), EngineError> {
     match moved_to(moved) {
         Some(to) => Err(EngineError::Moved { to }),
@@ -159,7 +189,7 @@ fn is_not_moved(moved: &RangeAnswer) -> Result<(), EngineError> {
     }
 }
 
-fn moved_to(moved: &RangeAnswer) -> Option<String> {
+pub(super) fn moved_to(moved: &RangeAnswer) -> Option<String> {
     moved.kvs.first().map(|kv| String::from_utf8_lossy(&kv.value.0).into_owned())
 }
 
@@ -195,13 +225,36 @@ fn ticket_of(kv: &KeyValue, now: Timestamp) -> Result<Ticket, EngineError> {
 }
 
 impl<C: Clock> EtcdEngine<C> {
-    /// All that a grant is decided by.
+    /// The steps that read what a grant of `addresses` is decided by.
+    pub(super) fn question(&self, places: &[String]) -> Vec<Step> {
+        let mut steps = vec![
+            Step::get(self.keys.moved().as_str()),
+            Step::get(self.keys.token().as_str()),
+            Step::get(self.keys.queue().as_str()),
+            Step::get_all(&self.keys.folder(Folder::Waiting)),
+        ];
+        steps.extend(places.iter().map(|place| Step::RequestRange(first_page(place))));
+        steps
+    }
+
+    /// What a grant in these places is decided by.
     ///
     /// # Errors
     ///
     /// [`EngineError::Damaged`] when any of it cannot be read: nothing is granted in doubt.
-    pub(super) fn snapshot(&self) -> Result<Snapshot, EngineError> {
-        let mut snapshot = self.look()?;
+    pub(super) fn snapshot(&self, places: &[String]) -> Result<Snapshot, EngineError> {
+        let question = Transaction { success: self.question(places), ..Transaction::default() };
+        let answer = self.transact(Call::Read("read what is reserved"), &question)?;
+        self.undamaged(places, answer)
+    }
+
+    /// The same, of an answer to [`EtcdEngine::question`].
+    pub(super) fn undamaged(
+        &self,
+        places: &[String],
+        answer: TransactionAnswer,
+    ) -> Result<Snapshot, EngineError> {
+        let mut snapshot = self.read(places, answer)?;
         let damaged = &mut snapshot.damaged;
         damaged.append(&mut snapshot.damaged_tickets);
         match damaged.pop() {
@@ -210,8 +263,15 @@ impl<C: Clock> EtcdEngine<C> {
         }
     }
 
-    /// The same, with what of it cannot be read beside.
-    pub(super) fn look(&self) -> Result<Snapshot, EngineError> {
+    /// What there is in these places, with what of it cannot be read beside.
+    pub(super) fn look(&self, places: &[String]) -> Result<Snapshot, EngineError> {
+        let question = Transaction { success: self.question(places), ..Transaction::default() };
+        let answer = self.transact(Call::Read("read what is reserved"), &question)?;
+        self.read(places, answer)
+    }
+
+    /// All that there is, with the lives of all.
+    pub(super) fn look_everywhere(&self) -> Result<Snapshot, EngineError> {
         match self.look_anyway()? {
             (_, Some(to)) => Err(EngineError::Moved { to }),
             (snapshot, None) => Ok(snapshot),
@@ -220,24 +280,35 @@ impl<C: Clock> EtcdEngine<C> {
 
     /// The same of a store that was moved, and where to.
     pub(super) fn look_anyway(&self) -> Result<(Snapshot, Option<String>), EngineError> {
-        let standing = self.keys.folder(Folder::Standing);
-        let first = Range { limit: Some(Int(KEYS_AT_ONCE)), ..Range::all(&standing) };
-        let question = Transaction {
-            success: vec![
-                Step::get(self.keys.moved().as_str()),
-                Step::get(self.keys.token().as_str()),
-                Step::get(self.keys.queue().as_str()),
-                Step::get_all(&self.keys.folder(Folder::Waiting)),
-                Step::get_all(&self.keys.folder(Folder::Alive)),
-                Step::RequestRange(first),
-            ],
-            ..Transaction::default()
-        };
+        let places = [self.keys.folder(Folder::Standing)];
+        let question = Transaction { success: self.question(&places), ..Transaction::default() };
         let answer = self.transact(Call::Read("read what is reserved"), &question)?;
+        let (mut snapshot, moved) = self.read_anyway(&places, answer)?;
+        let alive = self.keys.folder(Folder::Alive);
+        let range = Range { revision: Some(snapshot.revision), ..first_page(&alive) };
+        let first = self.range("read what is reserved", &range)?;
+        let mut all = Vec::new();
+        self.each_page(first, &alive, snapshot.revision, |kv| all.push(kv.clone()))?;
+        snapshot.lives = self.lives_of(&all);
+        Ok((snapshot, moved))
+    }
+
+    fn read(&self, places: &[String], answer: TransactionAnswer) -> Result<Snapshot, EngineError> {
+        match self.read_anyway(places, answer)? {
+            (_, Some(to)) => Err(EngineError::Moved { to }),
+            (snapshot, None) => Ok(snapshot),
+        }
+    }
+
+    fn read_anyway(
+        &self,
+        places: &[String],
+        answer: TransactionAnswer,
+    ) -> Result<(Snapshot, Option<String>), EngineError> {
         let revision = answer.header.revision;
         let mut answers = answer.responses.into_iter().map(|its| its.response_range);
         let mut next = || answers.next().unwrap_or_default();
-        let (moved, token, queue, waiting, alive, first) = (next(), next(), next(), next(), next(), next());
+        let (moved, token, queue, waiting) = (next(), next(), next(), next());
         let mut snapshot = Snapshot { revision, ..Snapshot::default() };
         if let Some(kv) = token.kvs.first() {
             snapshot.token_revision = kv.mod_revision;
@@ -251,12 +322,46 @@ impl<C: Clock> EtcdEngine<C> {
                 Err(error) => snapshot.damaged_tickets.push(error),
             }
         }
-        snapshot.lives = self.lives_of(&alive.kvs);
-        self.each_page(first, &standing, revision, |kv| match reservation_of(kv) {
-            Ok(reservation) => drop(snapshot.standing.insert(reservation.reservation_id, reservation)),
-            Err(error) => snapshot.damaged.push(error),
-        })?;
+        for place in places {
+            self.each_page(next(), place, revision, |kv| snapshot.add(kv))?;
+        }
         Ok((snapshot, moved_to(&moved)))
+    }
+
+    /// Reads what stands in further places, at the revision of the snapshot.
+    pub(super) fn look_further(&self, snapshot: &mut Snapshot, places: &[String]) -> Result<(), EngineError> {
+        for place in places {
+            let range = Range { revision: Some(snapshot.revision), ..first_page(place) };
+            let first = self.range("read what is reserved", &range)?;
+            self.each_page(first, place, snapshot.revision, |kv| snapshot.add(kv))?;
+        }
+        match snapshot.damaged.pop() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads the lives of these reservations, at the revision of the snapshot.
+    pub(super) fn look_for_lives(
+        &self,
+        snapshot: &mut Snapshot,
+        ids: &[ReservationId],
+    ) -> Result<(), EngineError> {
+        let unknown: Vec<ReservationId> =
+            ids.iter().copied().filter(|id| !snapshot.lives.contains_key(id)).collect();
+        for some in unknown.chunks(LIVES_AT_ONCE) {
+            let life = |id: &ReservationId| {
+                let all = Range::all(&self.keys.life(*id));
+                Step::RequestRange(Range { revision: Some(snapshot.revision), ..all })
+            };
+            let question = Transaction { success: some.iter().map(life).collect(), ..Transaction::default() };
+            let answer = self.transact(Call::Read("read what is reserved"), &question)?;
+            for (id, its) in some.iter().zip(answer.responses) {
+                let lives = self.lives_of(&its.response_range.kvs).remove(id).unwrap_or_default();
+                snapshot.lives.insert(*id, lives);
+            }
+        }
+        Ok(())
     }
 
     fn token_of(&self, kv: &KeyValue) -> Result<Token, EngineError> {
@@ -291,7 +396,7 @@ impl<C: Clock> EtcdEngine<C> {
     /// All of a folder, at a revision.
     fn folder(&self, folder: Folder, revision: Int) -> Result<BTreeMap<ReservationId, Vec<u8>>, EngineError> {
         let name = self.keys.folder(folder);
-        let range = Range { limit: Some(Int(KEYS_AT_ONCE)), revision: Some(revision), ..Range::all(&name) };
+        let range = Range { revision: Some(revision), ..first_page(&name) };
         let first = self.range("read what was reserved", &range)?;
         let mut all = BTreeMap::new();
         self.each_page(first, &name, revision, |kv| {
@@ -322,27 +427,51 @@ impl<C: Clock> EtcdEngine<C> {
         answer.kvs.first().map(|kv| ticket_of(kv, self.clock.now())).transpose()
     }
 
-    /// A reservation with what etcd says of its life.
-    pub(super) fn lease(
+    /// These with what etcd says of their lives. What has ended has none; its records tell when it would have lapsed.
+    pub(super) fn with_lives(
         &self,
-        reservation: Reservation,
-        lives: &Lives,
-        heartbeat: Option<Heartbeat>,
+        mut leases: Vec<Lease>,
+        lives: impl Fn(ReservationId) -> Lives,
         now: Timestamp,
-    ) -> Result<Lease, EngineError> {
-        let lease = Lease { heartbeat, ..Lease::fresh(reservation) };
-        self.with_life(lease, lives, now)
+    ) -> Result<Vec<Lease>, EngineError> {
+        let is_over = |lease: &Lease| lease.release.is_present() || lease.supersession.is_present();
+        let lives_of = |lease: &Lease| {
+            if is_over(lease) { Lives::default() } else { lives(lease.reservation.reservation_id) }
+        };
+        let lives: Vec<Lives> = leases.iter().map(lives_of).collect();
+        let names: Vec<Int> = lives.iter().flat_map(Lives::leases).collect();
+        let mut left = self.left_of_each(&names)?.into_iter();
+        for (lease, lives) in leases.iter_mut().zip(&lives) {
+            let longest = lives.leases().filter_map(|_| left.next().flatten()).max();
+            if is_over(lease) {
+                continue;
+            }
+            let recorded = lease.recorded_expiry();
+            let lapses_at = match longest {
+                Some(left) => plus(now, left.at_most),
+                // When it was is not known; not later than now.
+                None => recorded.min(now),
+            };
+            lease.lapses_at = (lapses_at != recorded).then_some(lapses_at);
+        }
+        Ok(leases)
     }
 
-    fn with_life(&self, mut lease: Lease, lives: &Lives, now: Timestamp) -> Result<Lease, EngineError> {
-        let recorded = lease.recorded_expiry();
-        let lapses_at = match self.left(lives)? {
-            Some(left) => plus(now, left.at_most),
-            // When it was is not known; not later than now.
-            None => recorded.min(now),
-        };
-        lease.lapses_at = (lapses_at != recorded).then_some(lapses_at);
-        Ok(lease)
+    /// How long each of these leases lasts still. Many are asked for at the same time.
+    fn left_of_each(&self, leases: &[Int]) -> Result<Vec<Option<Left>>, EngineError> {
+        let lessor = &*self.lessor;
+        let ask = |leases: &[Int]| leases.iter().map(|lease| lessor.left(*lease)).collect();
+        let threads = (leases.len() / WORTH_ASKING).min(ASKING_MAX);
+        if threads < 2 {
+            return ask(leases);
+        }
+        let answers: Vec<Result<Vec<Option<Left>>, EngineError>> = std::thread::scope(|scope| {
+            let shares = leases.chunks(leases.len().div_ceil(threads));
+            let asking: Vec<_> = shares.map(|share| scope.spawn(move || ask(share))).collect();
+            let answers = asking.into_iter().map(std::thread::ScopedJoinHandle::join);
+            answers.map(|answer| answer.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        });
+        Ok(answers.into_iter().collect::<Result<Vec<_>, EngineError>>()?.concat())
     }
 
     /// One reservation with everything that happened to it, and its lives.
@@ -370,44 +499,66 @@ impl<C: Clock> EtcdEngine<C> {
             supersession: mark::<Supersession>(id, value(3)),
             ..Lease::fresh(reservation)
         };
-        let lease = self.ended_or_alive(lease, &lives)?;
-        Ok(Some((lease, lives)))
+        let mut leases = self.with_lives(vec![lease], |_| lives.clone(), self.clock.now())?;
+        Ok(leases.pop().map(|lease| (lease, lives)))
     }
 
-    /// What has ended has no life; its records tell when it would have lapsed.
-    fn ended_or_alive(&self, lease: Lease, lives: &Lives) -> Result<Lease, EngineError> {
-        if lease.release.is_present() || lease.supersession.is_present() {
-            return Ok(lease);
-        }
-        self.with_life(lease, lives, self.clock.now())
-    }
-
-    /// What stands, of what is `wanted`.
-    pub(super) fn listed(&self, wanted: impl Fn(&Reservation) -> bool) -> Result<Listing, EngineError> {
-        let mut snapshot = self.look()?;
+    /// All that stands.
+    pub(super) fn listed(&self) -> Result<Listing, EngineError> {
+        let mut snapshot = self.look_everywhere()?;
         let heartbeats = self.folder(Folder::Heartbeats, snapshot.revision)?;
+        let standing = std::mem::take(&mut snapshot.standing).into_values().collect();
+        self.listing(&mut snapshot, standing, &heartbeats)
+    }
+
+    /// What stands and overlaps one of `addresses`.
+    pub(super) fn listed_near(&self, addresses: &[Address]) -> Result<Listing, EngineError> {
+        let mut snapshot = self.look(&self.keys.standing_near(addresses))?;
+        let found: Vec<Reservation> = snapshot.overlapping(addresses).cloned().collect();
+        let ids: Vec<ReservationId> = found.iter().map(|its| its.reservation_id).collect();
+        self.look_for_lives(&mut snapshot, &ids)?;
+        let mut heartbeats = BTreeMap::new();
+        for some in ids.chunks(LIVES_AT_ONCE) {
+            let heartbeat = |id: &ReservationId| {
+                let key = self.keys.of_reservation(Folder::Heartbeats, *id);
+                let revision = Some(snapshot.revision);
+                Step::RequestRange(Range { key: key.as_str().into(), revision, ..Range::default() })
+            };
+            let success = some.iter().map(heartbeat).collect();
+            let question = Transaction { success, ..Transaction::default() };
+            let answer = self.transact(Call::Read("read what is reserved"), &question)?;
+            for (id, its) in some.iter().zip(answer.responses) {
+                heartbeats.extend(its.response_range.kvs.into_iter().map(|kv| (*id, kv.value.0)));
+            }
+        }
+        self.listing(&mut snapshot, found, &heartbeats)
+    }
+
+    fn listing(
+        &self,
+        snapshot: &mut Snapshot,
+        standing: Vec<Reservation>,
+        heartbeats: &BTreeMap<ReservationId, Vec<u8>>,
+    ) -> Result<Listing, EngineError> {
         let now = self.clock.now();
         let mut unread = std::mem::take(&mut snapshot.damaged);
         let mut leases = Vec::new();
-        for (id, reservation) in std::mem::take(&mut snapshot.standing) {
-            if !wanted(&reservation) {
-                continue;
-            }
+        for reservation in standing {
+            let id = reservation.reservation_id;
             let key = self.keys.of_reservation(Folder::Heartbeats, id);
             match companion(&key, id, heartbeats.get(&id).map(Vec::as_slice)) {
-                Ok(heartbeat) => {
-                    leases.push(self.lease(reservation, &snapshot.lives(id), heartbeat, now)?);
-                }
+                Ok(heartbeat) => leases.push(Lease { heartbeat, ..Lease::fresh(reservation) }),
                 Err(error) => unread.push(error),
             }
         }
+        let leases = self.with_lives(leases, |id| snapshot.lives(id), now)?;
         unread.sort_by_key(ToString::to_string);
         Ok(Listing { leases, damaged: unread, unsure: Vec::new() })
     }
 
     /// All that is not archived.
     pub(super) fn all(&self) -> Result<Listing, EngineError> {
-        let snapshot = self.look()?;
+        let snapshot = self.look_everywhere()?;
         let revision = snapshot.revision;
         let records = self.folder(Folder::Reservations, revision)?;
         let heartbeats = self.folder(Folder::Heartbeats, revision)?;
@@ -438,8 +589,10 @@ impl<C: Clock> EtcdEngine<C> {
                 supersession: mark::<Supersession>(id, superseded.get(&id).map(Vec::as_slice)),
                 ..Lease::fresh(reservation)
             };
-            listing.leases.push(self.ended_or_alive(lease, &snapshot.lives(id))?);
+            listing.leases.push(lease);
         }
+        let leases = std::mem::take(&mut listing.leases);
+        listing.leases = self.with_lives(leases, |id| snapshot.lives(id), self.clock.now())?;
         listing.damaged.sort_by_key(ToString::to_string);
         Ok(listing)
     }
@@ -518,15 +671,11 @@ impl<C: Clock> EtcdEngine<C> {
             transaction
                 .success
                 .push(Step::put(key(Folder::Archived).as_str(), number.to_string().into_bytes()));
-            for folder in [
-                Folder::Reservations,
-                Folder::Standing,
-                Folder::Heartbeats,
-                Folder::Releases,
-                Folder::Superseded,
-            ] {
+            for folder in [Folder::Reservations, Folder::Heartbeats, Folder::Releases, Folder::Superseded] {
                 transaction.success.push(Step::delete(key(folder).as_str()));
             }
+            let standing = self.keys.standing(&lease.reservation);
+            transaction.success.push(Step::delete(standing.as_str()));
             before = Some(line.bounds());
             number += 1;
         }
