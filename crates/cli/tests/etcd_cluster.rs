@@ -61,13 +61,17 @@ impl Figures {
         let at =
             |share: usize| self.gaps.get((self.gaps.len() - 1) * share / 100).copied().unwrap_or_default();
         println!(
-            "{what}: {runs} runs, {granted} granted, {denied} denied, {beaten} heartbeats, {failed} calls failed; \
+            "{what}: {runs} runs, {granted} granted, {denied} denied, {beaten} heartbeats, {} calls failed; \
              heartbeats away: median {:.1?}, longest {:.1?}; violations: {}, freed early: {}",
+            failed.values().sum::<usize>(),
             at(50),
             at(100),
             violations.len(),
             freed.len(),
         );
+        for (why, count) in &failed {
+            println!("  {count} times: {why}");
+        }
         assert_sound!(violations);
         if is_known && !freed.is_empty() {
             println!(

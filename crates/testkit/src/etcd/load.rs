@@ -4,15 +4,15 @@
 //! from the answer until its TTL is over after the last call that kept it, or until it began to release it. No two clients
 //! may rely on one address at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use muse_coord::{
-    Beat, Beaten, Coordinator, Endpoints, Engine as _, EtcdEngine, ReleaseRequest, Request, ReservationId,
-    Reserved, RunId, State, Stopwatch, SystemClock, TtlSeconds,
+    Beat, Beaten, Coordinator, Endpoints, Engine as _, EngineError, EtcdEngine, ReleaseRequest, Request,
+    ReservationId, Reserved, RunId, State, Stopwatch, SystemClock, TtlSeconds,
 };
 
 use super::Etcd;
@@ -52,8 +52,16 @@ struct Told {
     /// What was gone although a client relied on it.
     freed: Violations,
     violations: Violations,
-    failed: usize,
+    failed: BTreeMap<String, usize>,
     denied: usize,
+}
+
+impl Told {
+    /// Counts a call that failed, by what it says without the numbers in it.
+    fn fail(&mut self, error: &EngineError) {
+        let text: String = error.to_string().chars().filter(|letter| !letter.is_ascii_digit()).collect();
+        *self.failed.entry(text).or_default() += 1;
+    }
 }
 
 #[derive(Debug)]
@@ -95,8 +103,8 @@ pub struct Report {
     pub denied: usize,
     /// How many heartbeats went well.
     pub beaten: usize,
-    /// How many calls failed.
-    pub failed: usize,
+    /// What calls failed with, and how many did.
+    pub failed: BTreeMap<String, usize>,
     /// Reservations that were gone, or granted to another, while somebody could rely on them.
     pub freed: Violations,
     /// Everything else that must not be.
@@ -109,7 +117,9 @@ impl Report {
         self.granted += other.granted;
         self.denied += other.denied;
         self.beaten += other.beaten;
-        self.failed += other.failed;
+        for (why, count) in other.failed {
+            *self.failed.entry(why).or_default() += count;
+        }
         self.freed.extend(other.freed);
         self.violations.extend(other.violations);
     }
@@ -203,7 +213,7 @@ impl Load {
                 granted: told.held.len() + told.kept.len(),
                 denied: told.denied,
                 beaten: told.beats.iter().map(Vec::len).sum(),
-                failed: told.failed,
+                failed: std::mem::take(&mut told.failed),
                 freed: std::mem::take(&mut told.freed),
                 violations: std::mem::take(&mut told.violations),
             };
@@ -286,8 +296,8 @@ impl Client {
                 self.shared.tell(|told| told.denied += 1);
                 None
             }
-            Err(_) => {
-                self.shared.tell(|told| told.failed += 1);
+            Err(error) => {
+                self.shared.tell(|told| told.fail(&error));
                 None
             }
         }
@@ -303,8 +313,8 @@ impl Client {
         let is_gone = match &beaten {
             Ok(Beaten::Extended { lapsed_seconds, .. }) => lapsed_seconds.is_some(),
             Ok(_) => true,
-            Err(_) => {
-                self.shared.tell(|told| told.failed += 1);
+            Err(error) => {
+                self.shared.tell(|told| told.fail(error));
                 return true;
             }
         };
@@ -360,8 +370,11 @@ impl Client {
             ReleaseRequest { reservations: vec![held.id], run: self.run.clone(), reason: None, force: false };
         self.shared.tell(|told| told.held.push(held));
         let released = self.coordinator.release(&request);
-        let is_failed = !released.is_ok_and(|all| all.iter().all(|(_, its)| its.is_ok()));
-        self.shared.tell(|told| told.failed += usize::from(is_failed));
+        let errors = match released {
+            Ok(all) => all.into_iter().filter_map(|(_, its)| its.err()).collect(),
+            Err(error) => vec![error],
+        };
+        self.shared.tell(|told| errors.iter().for_each(|error| told.fail(error)));
     }
 
     /// Keeps what nobody else wants, as `muse coord run` does.

@@ -3,6 +3,7 @@
 //!
 //! `MUSE_TEST_ETCD` names one that is there already, for many test processes to share; each of them uses names of its own.
 
+pub mod certificates;
 pub mod cluster;
 pub mod load;
 pub mod proxy;
@@ -146,6 +147,14 @@ impl Etcd {
     /// If it was not started by this process.
     pub fn signal(&self, signal: Signal) {
         signal_member(self.folder.as_ref().expect("an etcd of this process"), signal);
+    }
+
+    /// Runs etcd's own tool on it, and tells what it said; `None` if it failed.
+    pub fn control(&self, arguments: &[&str]) -> Option<String> {
+        let mut tool = Command::new("etcdctl");
+        let output = tool.env("ETCDCTL_API", "3").args(["--endpoints", &self.url]).args(arguments).output();
+        let output = output.expect("etcdctl runs");
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Where it listens.
