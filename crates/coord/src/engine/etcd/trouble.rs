@@ -130,6 +130,7 @@ fn told_of_tls(error: &rustls::Error, has_identity: bool) -> String {
 
 /// The codes of gRPC that say more than that it failed.
 mod code {
+    pub(super) const CANCELLED: i64 = 1;
     pub(super) const UNKNOWN: i64 = 2;
     pub(super) const INVALID_ARGUMENT: i64 = 3;
     pub(super) const DEADLINE_EXCEEDED: i64 = 4;
@@ -170,7 +171,8 @@ pub(super) fn refusal(status: u16, answer: &[u8]) -> Failed {
             ),
             Some(code),
         ),
-        code::UNAVAILABLE | code::DEADLINE_EXCEEDED => Failed::NotNow(why),
+        // The first is what a member says that is being stopped.
+        code::CANCELLED | code::UNAVAILABLE | code::DEADLINE_EXCEEDED => Failed::NotNow(why),
         _ if why.contains("leader changed") || why.contains("timed out") => Failed::NotNow(why),
         code => Failed::Refused(why, Some(code)),
     }
