@@ -20,7 +20,6 @@
     reason = "a harness that cannot go on fails its test; only findings about muse are returned"
 )]
 
-pub mod cluster;
 pub mod etcd;
 pub mod git;
 pub mod history;
