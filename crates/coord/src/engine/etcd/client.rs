@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use ureq::Agent;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, parse_pem};
 
-use super::trouble::{Failed, failed, refusal};
+use super::trouble::{BROKEN_OFF, Failed, failed, refusal};
 use super::wire::{Login, LoginAnswer, StatusAnswer};
 use crate::clock::Stopwatch;
 use crate::engine::{EngineError, RemoteFailure};
@@ -414,7 +414,10 @@ impl Client {
 struct Whys(Vec<(String, String)>);
 
 impl Whys {
-    fn note(&mut self, url: &str, why: String) {
+    fn note(&mut self, url: &str, mut why: String) {
+        if why == BROKEN_OFF && url.starts_with("http://") {
+            why.push_str(" (if it speaks TLS, write `https://`)");
+        }
         self.0.retain(|(its, _)| its != url);
         self.0.push((url.to_owned(), why));
     }
