@@ -7,6 +7,7 @@
 )]
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use muse_testkit::etcd::{Etcd, free_port};
 use muse_testkit::history::mixed;
@@ -19,6 +20,9 @@ use serde_json::json;
 mod support;
 
 use support::{Answer, Muse, Site, set_mode};
+
+/// How many seconds a run may last that loses its etcd with a TTL of 6 s.
+const LINGERS_MAX: usize = 18;
 
 /// Rounds of a race, each of 16 processes.
 const ROUNDS: usize = 100;
@@ -114,11 +118,17 @@ fn a_command_does_not_outlive_an_etcd_that_hangs() {
         &site,
         &["run", "a.py", "--ttl", "6", "--grace", "1", "--run-id", "alice", "--", "sh", "-c", script],
     );
-    let run = run.command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut run = run.command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     until("it runs", || site.at("begun").exists());
     etcd.signal(Signal::STOP);
-    let output = run.wait_with_output().unwrap();
+    // It is over soon after its reservation, although it cannot be given back.
+    let is_over = (0..LINGERS_MAX).any(|_| {
+        std::thread::sleep(Duration::from_secs(1));
+        run.try_wait().unwrap().is_some()
+    });
     etcd.signal(Signal::CONT);
+    let output = run.wait_with_output().unwrap();
+    assert!(is_over, "it lingers");
     assert_eq!(output.status.code(), Some(8));
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains("the command was stopped before its reservation lapsed"), "{stderr}");
@@ -167,6 +177,8 @@ fn whoever_cannot_ask_is_told_so() {
         &["reserve", "a.py"][..],
         &["check", "a.py"],
         &["release", "--all"],
+        &["release", support::ABSENT],
+        &["heartbeat", support::ABSENT],
         &["heartbeat", "--all", "--extension", "9"],
     ] {
         refused(&coord(&site, arguments).run_id("alice").json(), 5, "unreachable", &parts);

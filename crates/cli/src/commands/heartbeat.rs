@@ -214,7 +214,7 @@ pub(crate) struct Part {
 impl AllReport {
     /// The reservations that can be told of, and whether the run holds each now.
     pub(crate) fn held(&self) -> impl Iterator<Item = (ReservationId, bool)> {
-        let of_store = |part: &&Part| part.exit_code != exit::INTERNAL;
+        let of_store = |part: &&Part| ![exit::INTERNAL, exit::REMOTE].contains(&part.exit_code);
         self.reservations
             .iter()
             .filter(of_store)
@@ -263,7 +263,7 @@ pub(crate) fn run_all(args: &HeartbeatArgs, context: &Context) -> Result<Answer<
     let reservations: Vec<Part> =
         all.beaten.into_iter().map(|(id, beaten)| part(id, beaten, &mut warnings)).collect();
     // That somebody said stop outweighs that a disk failed, which outweighs what lapsed.
-    let worst = [exit::BAD_ARGUMENTS, exit::INTERNAL, exit::NOT_FOUND]
+    let worst = [exit::BAD_ARGUMENTS, exit::INTERNAL, exit::REMOTE, exit::NOT_FOUND]
         .into_iter()
         .find_map(|code| reservations.iter().find(|part| part.exit_code == code));
     let (status, exit_code, error) = match worst {

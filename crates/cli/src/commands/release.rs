@@ -98,7 +98,7 @@ pub(crate) fn run(args: &ReleaseArgs, context: &Context) -> Result<Answer<Releas
     let status = failed.map_or("ok", |part| part.status);
     let error = failed.and_then(|part| part.error.clone());
     // A store that fails outweighs another run's reservation, which outweighs one that is not there.
-    let exit_code = [exit::INTERNAL, exit::CONFLICT, exit::NOT_FOUND]
+    let exit_code = [exit::INTERNAL, exit::REMOTE, exit::CONFLICT, exit::NOT_FOUND]
         .into_iter()
         .find(|&code| reservations.iter().any(|part| part.exit_code == code))
         .unwrap_or(exit::OK);

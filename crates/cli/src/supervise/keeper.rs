@@ -83,7 +83,7 @@ impl Loss {
 }
 
 /// How long a call may take once the store did not answer: nothing depends on it, for the reservation lapses by itself.
-const HURRIED: Duration = Duration::from_secs(2);
+const HURRIED: Duration = Duration::from_secs(1);
 
 impl Keeping {
     /// From now on a store that does not answer is not waited for as long as otherwise.

@@ -18,7 +18,7 @@ use ureq::unversioned::transport::DefaultConnector;
 
 use super::names::Names;
 use super::server::http_date;
-use super::trouble::{Failed, failed, refusal};
+use super::trouble::{BROKEN_OFF, Failed, failed, refusal};
 use super::wire::{Login, LoginAnswer, StatusAnswer};
 use crate::clock::{Stopwatch, Timestamp};
 use crate::engine::{EngineError, RemoteFailure};
@@ -443,7 +443,10 @@ impl Client {
 struct Whys(Vec<(String, String)>);
 
 impl Whys {
-    fn note(&mut self, url: &str, why: String) {
+    fn note(&mut self, url: &str, mut why: String) {
+        if why == BROKEN_OFF && url.starts_with("http://") {
+            why.push_str(" (if it speaks TLS, write `https://`)");
+        }
         self.0.retain(|(its, _)| its != url);
         self.0.push((url.to_owned(), why));
     }

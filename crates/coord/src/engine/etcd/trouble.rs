@@ -58,12 +58,15 @@ pub(super) fn failed(error: Error, has_identity: bool) -> Failed {
     }
 }
 
+/// What is told of a connection that somebody at the other end has closed.
+pub(super) const BROKEN_OFF: &str = "it broke the connection off";
+
 fn told(error: &Error) -> String {
     match error {
         Error::Timeout(_) => "it did not answer in time".to_owned(),
         Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
         Error::Io(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
-            "it broke the connection off".to_owned()
+            BROKEN_OFF.to_owned()
         }
         error => error.to_string(),
     }
@@ -175,5 +178,70 @@ pub(super) fn refusal(status: u16, answer: &[u8]) -> Failed {
         code::CANCELLED | code::UNAVAILABLE | code::DEADLINE_EXCEEDED => Failed::NotNow(why),
         _ if why.contains("leader changed") || why.contains("timed out") => Failed::NotNow(why),
         code => Failed::Refused(why, Some(code)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(status: u16, answer: &str) -> Failed {
+        refusal(status, answer.as_bytes())
+    }
+
+    #[test]
+    fn what_another_member_may_do_is_no_refusal() {
+        for (status, answer) in [
+            (
+                408,
+                r#"{"error":"grpc: the client connection is closing","message":"grpc: the client connection is closing","code":1}"#,
+            ),
+            (503, r#"{"error":"etcdserver: no leader","message":"etcdserver: no leader","code":14}"#),
+            (503, r#"{"error":{"grpc_code":14,"http_code":503,"message":"etcdserver: no leader"}}"#),
+            (200, r#"{"error":{"code":14,"message":"etcdserver: request timed out"}}"#),
+            (
+                504,
+                r#"{"error":"etcdserver: leader changed","message":"etcdserver: leader changed","code":2}"#,
+            ),
+        ] {
+            assert!(matches!(told(status, answer), Failed::NotNow(_)), "{answer}");
+        }
+        assert!(matches!(told(502, "<html>"), Failed::Unclear(why) if why == "HTTP status 502"));
+    }
+
+    #[test]
+    fn a_login_that_is_not_valid_any_more_is_told_by_every_release() {
+        for answer in [
+            r#"{"error":"etcdserver: invalid auth token","message":"etcdserver: invalid auth token","code":16}"#,
+            r#"{"error":"etcdserver: invalid auth token","message":"etcdserver: invalid auth token","code":2}"#,
+            r#"{"error":{"grpc_code":16,"message":"etcdserver: invalid auth token"}}"#,
+            r#"{"error":"etcdserver: revision of auth store is old","message":"etcdserver: revision of auth store is old","code":3}"#,
+        ] {
+            assert!(matches!(told(401, answer), Failed::LoggedOut(_)), "{answer}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_tls_is_told_with_what_to_do() {
+        use rustls::Error as Tls;
+        let required = Tls::AlertReceived(AlertDescription::CertificateRequired);
+        for (error, has_identity, part) in [
+            (Tls::InvalidCertificate(CertificateError::UnknownIssuer), false, "unknown issuer"),
+            (Tls::InvalidCertificate(CertificateError::Expired), false, "renew it"),
+            (Tls::InvalidCertificate(CertificateError::NotValidYet), false, "set it"),
+            (
+                Tls::InvalidCertificate(CertificateError::NotValidForName),
+                false,
+                "write the endpoint with a name",
+            ),
+            (Tls::InvalidMessage(InvalidMessage::InvalidContentType), false, "write `http://`"),
+            (required.clone(), false, "give `cert` and `key`"),
+            (required, true, "does not take the certificate in `cert`"),
+        ] {
+            // As ureq hands it on.
+            let error = Error::Io(io::Error::new(ErrorKind::InvalidData, error));
+            let told = failed(error, has_identity);
+            assert!(matches!(&told, Failed::Unreached(why) if why.contains(part)), "{told:?}");
+        }
     }
 }
