@@ -16,6 +16,8 @@ mod client;
 mod keys;
 mod lessor;
 mod names;
+#[cfg(test)]
+mod properties;
 mod reading;
 #[cfg(test)]
 mod testing;
