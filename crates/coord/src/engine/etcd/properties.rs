@@ -25,7 +25,7 @@ use crate::queue::Ticket;
 use crate::record::{Mode, TtlSeconds};
 
 /// How many sequences are driven, and on how many threads.
-const SEQUENCES: u32 = 120;
+const SEQUENCES: u32 = 60;
 const THREADS: u32 = 4;
 /// The longest sequence.
 const STEPS_MAX: usize = 14;
@@ -353,4 +353,43 @@ fn the_engine_on_etcd_does_what_the_model_does() {
             }
         }
     });
+}
+
+/// Many ask at the same moment for what overlaps: one is granted it, and no token is granted twice.
+#[test]
+fn of_many_who_ask_at_once_one_is_granted_it() {
+    const ROUNDS: usize = 10;
+    const ASKING: usize = 8;
+    let clock = Arc::new(ManualClock::at_seconds(START_SECONDS));
+    let (url, repository) = (Etcd::shared().url(), Etcd::repository());
+    let engine = || EtcdEngine::by_manual_clock(url, &repository, Arc::clone(&clock), Arc::clone(&clock));
+    let engines: Vec<_> = (0..ASKING).map(|_| engine()).collect();
+    let barrier = std::sync::Barrier::new(ASKING);
+    let ask = &|number: usize, engine: &EtcdEngine<Arc<ManualClock>>| {
+        let mut tokens = Vec::new();
+        for round in 0..ROUNDS {
+            let wanted = format!("src/{round}/{}", ["", "a.py", "**", "a.py::f"][number % 4]);
+            let run = format!("run-{number}");
+            barrier.wait();
+            // One that everybody wants, and one of its own.
+            for wanted in [wanted, format!("own/{number}/{round}.py")] {
+                let request = request(&run, &[&wanted], Mode::Exclusive, 3600);
+                // A failure is seen in the number of tokens: who panicked would leave the others waiting.
+                if let Ok(Reserved::Granted(grant)) = engine.grant(&request) {
+                    tokens.push(grant.lease.reservation.token);
+                }
+            }
+        }
+        tokens
+    };
+    let mut tokens: Vec<_> = std::thread::scope(|scope| {
+        let asking =
+            engines.iter().enumerate().map(|(number, engine)| scope.spawn(move || ask(number, engine)));
+        let asking: Vec<_> = asking.collect();
+        asking.into_iter().flat_map(|asking| asking.join().unwrap()).collect()
+    });
+    assert_eq!(tokens.len(), ROUNDS * (ASKING + 1));
+    tokens.sort();
+    tokens.dedup();
+    assert_eq!(tokens.len(), ROUNDS * (ASKING + 1), "a token was granted twice");
 }
