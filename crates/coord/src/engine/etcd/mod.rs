@@ -18,6 +18,8 @@ mod keys;
 mod lessor;
 mod moving;
 mod names;
+#[cfg(test)]
+mod properties;
 mod reading;
 mod server;
 #[cfg(test)]
