@@ -1330,6 +1330,7 @@ fn manual_pages_for_every_command() {
         "-coord",
         "-coord-check",
         "-coord-engine",
+        "-coord-engine-migrate",
         "-coord-engine-status",
         "-coord-gc",
         "-coord-guard",
