@@ -1,6 +1,10 @@
 //! `muse coord engine migrate`, with a real etcd: nothing is lost, and nobody works in the old place.
 
-#![allow(clippy::disallowed_methods, reason = "tests start processes and write files")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests start processes and write files; what a helper does not expect fails the test"
+)]
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -140,7 +140,7 @@ impl Survey {
             RecordError::OtherReservation { .. } | RecordError::OtherTicket { .. } => FindingKind::Misnamed,
             RecordError::Edited => FindingKind::Edited,
             RecordError::Addresses => FindingKind::BadAddresses,
-            _ => FindingKind::Malformed,
+            RecordError::Malformed(_) => FindingKind::Malformed,
         };
         let remedy = match kind {
             FindingKind::TooNew => Remedy::Advice("upgrade muse".to_owned()),
@@ -159,7 +159,7 @@ impl Survey {
                 self.token = text.and_then(|text| text.parse().ok()).and_then(Token::new);
             }
             "queue" | "moved" if rest.is_empty() => {}
-            QUARANTINE => {}
+            "line" | QUARANTINE => {}
             "waiting" => self.take_ticket(name, rest, kv),
             "archive" => self.take_line(name, rest, value),
             "standing" => match rest.rsplit('/').next().and_then(|id| id.parse().ok()) {
@@ -206,7 +206,7 @@ impl Survey {
                 }
             }
             Err(_) => {
-                self.tell(name, FindingKind::Stray, "its name is not that of a ticket", Remedy::Quarantine)
+                self.tell(name, FindingKind::Stray, "its name is not that of a ticket", Remedy::Quarantine);
             }
         }
     }
@@ -219,7 +219,7 @@ impl Survey {
                 self.greatest = self.greatest.max(Some(line.reservation.token));
             }
             (Err(_), _) => {
-                self.tell(name, FindingKind::Stray, "its name is not that of a line", Remedy::Quarantine)
+                self.tell(name, FindingKind::Stray, "its name is not that of a line", Remedy::Quarantine);
             }
             (_, Err(source)) => {
                 self.tell(name, FindingKind::ArchiveLine, source.to_string(), Remedy::Quarantine);
@@ -250,7 +250,7 @@ impl Survey {
             "heartbeats" => companion(self, Folder::Heartbeats, Heartbeat::from_bytes(id, value).map(drop)),
             "releases" => companion(self, Folder::Releases, Release::from_bytes(id, value).map(drop)),
             "superseded" => {
-                companion(self, Folder::Superseded, Supersession::from_bytes(id, value).map(drop))
+                companion(self, Folder::Superseded, Supersession::from_bytes(id, value).map(drop));
             }
             "archived" => match std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok()) {
                 Some(number) => drop(self.archived.insert(id, (number, name.to_owned()))),
@@ -444,7 +444,7 @@ mod tests {
             (Orphan, true, |engine, id| put(engine, &format!("archived/{id}"), Some(b"7"))),
             (Malformed, true, |engine, id| put(engine, &format!("archived/{id}"), Some(b"x"))),
             (FindingKind::ArchiveLine, true, |engine, _| {
-                put(engine, "archive/00000000000000000001", Some(b"{}"))
+                put(engine, "archive/00000000000000000001", Some(b"{}"));
             }),
             (TokenBehind, true, |engine, _| put(engine, "token", Some(b"5\n"))),
             (TokenMissing, true, |engine, _| put(engine, "token", None)),

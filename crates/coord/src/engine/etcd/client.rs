@@ -338,7 +338,7 @@ impl Client {
             match ask(token.as_deref()) {
                 Err(Failed::LoggedOut(_)) if token.is_some() && logins < LOGINS_MAX => {
                     logins += 1;
-                    self.forget_token(token);
+                    self.forget_token(token.as_deref());
                 }
                 answer => return answer,
             }
@@ -425,9 +425,9 @@ impl Client {
     }
 
     /// Forgets the token, if it is this one still.
-    fn forget_token(&self, used: Option<String>) {
+    fn forget_token(&self, used: Option<&str>) {
         let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
-        if *token == used {
+        if token.as_deref() == used {
             *token = None;
         }
     }

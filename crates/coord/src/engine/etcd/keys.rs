@@ -12,6 +12,7 @@
 //!   releases/<id>            written once
 //!   superseded/<id>          written once
 //!   waiting/<ticket>         bound to a lease: who waits
+//!   line/<lease>             bound to a lease: whose grants were overtaken, one behind the other
 //!   queue                    every ticket that is drawn compares and changes it
 //!   archive/<number>         what `gc` has taken out of the live keys
 //!   archived/<id>            under which number
@@ -25,7 +26,8 @@ use sha2::{Digest, Sha256};
 
 use super::wire::Int;
 use crate::address::Address;
-use crate::id::{ReservationId, TicketNumber};
+use crate::clock::Timestamp;
+use crate::id::{ReservationId, RunId, TicketNumber};
 use crate::record::Reservation;
 
 /// How many places are read one by one: etcd takes 128 steps a transaction.
@@ -147,6 +149,7 @@ pub(super) enum Folder {
     Waiting,
     Archive,
     Archived,
+    Line,
 }
 
 impl Folder {
@@ -161,6 +164,7 @@ impl Folder {
             Folder::Waiting => "waiting",
             Folder::Archive => "archive",
             Folder::Archived => "archived",
+            Folder::Line => "line",
         }
     }
 }
@@ -189,6 +193,12 @@ impl Keys {
     /// finds the same lease without asking for it, and so that asking twice for one lease makes one.
     pub(super) fn lease_of(&self, id: ReservationId, life: Life, seconds: u32) -> Int {
         lease(&[self.prefix.as_bytes(), life.name().as_bytes(), &id.digest(), &seconds.to_be_bytes()])
+    }
+
+    /// The lease of a place in the line, of one call: should two be the same, they wait together, which harms nobody.
+    pub(super) fn lease_of_place(&self, run: &RunId, now: Timestamp, process: u32) -> Int {
+        let (now, process) = (now.as_microseconds().to_be_bytes(), process.to_be_bytes());
+        lease(&[self.prefix.as_bytes(), b"line", run.as_str().as_bytes(), &now, &process])
     }
 
     /// The lease of a ticket.

@@ -16,6 +16,7 @@ mod checking;
 mod client;
 mod keys;
 mod lessor;
+mod line;
 mod moving;
 mod names;
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub use self::server::Server;
 use self::client::{Call, Client, DEADLINE};
 use self::keys::{Folder, Keys, Life};
 use self::lessor::{Etcd, Left, Lessor};
+use self::line::Place;
 use self::reading::{Lives, Snapshot};
 use self::wire::{Compare, Int, Range, RangeAnswer, Step, Transaction, TransactionAnswer};
 use crate::address::Address;
@@ -66,8 +68,8 @@ const ARCHIVED_AT_ONCE: usize = 16;
 /// How old a lease may be that a grant is bound to: what etcd's times, of whole seconds, do not tell.
 const FRESH: Duration = Duration::from_millis(200);
 
-/// How often the longest pause is doubled: to 128 ms.
-const PAUSE_DOUBLED_MAX: usize = 7;
+/// How often a request is overtaken before it waits in line: once is told in the same call, and tried again at once.
+const LOSSES_BEFORE_LINE: usize = 2;
 
 /// The engine on etcd.
 #[derive(Debug)]
@@ -245,7 +247,13 @@ impl<C: Clock> EtcdEngine<C> {
         let places = self.keys.standing_near(&request.addresses);
         let mut prepared = None;
         let mut read: Option<Snapshot> = None;
+        let mut place_in_line: Option<Place> = None;
+        let mut losses = 0;
         loop {
+            if losses >= LOSSES_BEFORE_LINE && place_in_line.is_none() {
+                place_in_line = self.wait_in_line(request);
+                read = None;
+            }
             let mut snapshot = match read.take() {
                 Some(snapshot) => snapshot,
                 None => self.snapshot(&places)?,
@@ -262,17 +270,10 @@ impl<C: Clock> EtcdEngine<C> {
             }
             let ahead = snapshot.ahead(request, ticket);
             let candidates = self.candidates(&mut snapshot, &request.addresses, now)?;
-            let mut void = false;
-            if let Some(take_over) = &request.take_over {
-                let id = take_over.reservation;
-                if !candidates.iter().any(|its| its.lease.reservation.reservation_id == id) {
-                    match self.find(id)?.map(|lease| lease.state(now)) {
-                        None => return Ok(Reserved::NothingToTakeOver.into()),
-                        Some(State::Active | State::Lapsed) => return Ok(Reserved::TakeOverElsewhere.into()),
-                        Some(State::Released | State::Superseded) => void = true,
-                    }
-                }
-            }
+            let void = match self.is_take_over_void(request, &candidates, now)? {
+                Ok(void) => void,
+                Err(refused) => return Ok(refused.into()),
+            };
             let take_over = request.take_over.clone().filter(|_| !void);
             let asked = Request { ttl, take_over, ..request.clone() };
             match decide(&asked, &candidates, &ahead, now) {
@@ -282,6 +283,7 @@ impl<C: Clock> EtcdEngine<C> {
                     if let Some(answer) = denied(denial)? {
                         return Ok(answer);
                     }
+                    losses += 1;
                 }
                 Decision::Renew { candidate, notices } => {
                     let lease = &candidates[candidate].lease;
@@ -320,9 +322,9 @@ impl<C: Clock> EtcdEngine<C> {
                         }
                         Written::Overtaken(id, next) => {
                             tried.push(id);
-                            // The first time it is tried again at once, with what was read when it was lost.
-                            let pause = pause_after(tried.len(), id);
-                            if pause.is_zero() { read = next.map(|next| *next) } else { sleep(pause) }
+                            losses += 1;
+                            // It is tried again at once, with what was read when it was lost.
+                            read = next.map(|next| *next);
                         }
                         Written::Longer(seconds) => ttl = seconds,
                     }
@@ -336,6 +338,32 @@ impl<C: Clock> EtcdEngine<C> {
                 });
             }
         }
+    }
+
+    /// Whether what the request takes over has ended already; what it is answered where it cannot be taken over.
+    fn is_take_over_void(
+        &self,
+        request: &Request,
+        candidates: &[Candidate],
+        now: Timestamp,
+    ) -> Result<Result<bool, Reserved>, EngineError> {
+        let Some(take_over) = &request.take_over else { return Ok(Ok(false)) };
+        let id = take_over.reservation;
+        if candidates.iter().any(|its| its.lease.reservation.reservation_id == id) {
+            return Ok(Ok(false));
+        }
+        Ok(match self.find(id)?.map(|lease| lease.state(now)) {
+            None => Err(Reserved::NothingToTakeOver),
+            Some(State::Active | State::Lapsed) => Err(Reserved::TakeOverElsewhere),
+            Some(State::Released | State::Superseded) => Ok(true),
+        })
+    }
+
+    /// A place in the line of those who were overtaken, at its head.
+    fn wait_in_line(&self, request: &Request) -> Option<Place> {
+        let lease = self.keys.lease_of_place(&request.run, self.clock.now(), std::process::id());
+        let name = self.keys.folder(Folder::Line);
+        Place::wait(&self.client, name.trim_end_matches('/').to_owned(), lease)
     }
 
     /// The reservation of an earlier turn, whose answer got lost.
@@ -647,25 +675,6 @@ struct Write<'a> {
     ticket: Option<TicketNumber>,
     superseded: &'a [&'a Lease],
     candidates: &'a [Candidate],
-}
-
-/// How long is waited after so many grants of one request were overtaken: at random, up to twice as long each time, so
-/// that of many who want something at the same time few are in each other's way. The id is as good as any random number.
-fn pause_after(overtaken: usize, id: ReservationId) -> Duration {
-    if overtaken < 2 {
-        return Duration::ZERO;
-    }
-    let longest = 1_000_u32 << overtaken.min(PAUSE_DOUBLED_MAX);
-    let [one, two, ..] = id.digest();
-    Duration::from_micros(u64::from(longest) * u64::from(u16::from_be_bytes([one, two])) >> u16::BITS)
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "it ends after an eighth of a second, and the deadline is looked at"
-)]
-fn sleep(pause: Duration) {
-    std::thread::sleep(pause);
 }
 
 /// What became of writing a grant.

@@ -226,7 +226,7 @@ impl Pair {
                 prop_assert_eq!(collected.skipped, 0);
             }
             Step::Queue { run, addresses, mode } => {
-                self.take_turn(request(run, addresses, *mode, 30), None)?
+                self.take_turn(request(run, addresses, *mode, 30), None)?;
             }
             Step::TakeTurn(pick) => {
                 if let Some((ticket, request)) = self.ticket(*pick) {
@@ -358,8 +358,8 @@ fn the_engine_on_etcd_does_what_the_model_does() {
 /// Many ask at the same moment for what overlaps: one is granted it, and no token is granted twice.
 #[test]
 fn of_many_who_ask_at_once_one_is_granted_it() {
-    const ROUNDS: usize = 5;
-    const ASKING: usize = 4;
+    const ROUNDS: usize = 10;
+    const ASKING: usize = 8;
     let clock = Arc::new(ManualClock::at_seconds(START_SECONDS));
     let (url, repository) = (Etcd::shared().url(), Etcd::repository());
     let engine = || EtcdEngine::by_manual_clock(url, &repository, Arc::clone(&clock), Arc::clone(&clock));

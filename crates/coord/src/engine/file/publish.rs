@@ -217,6 +217,7 @@ pub(super) fn sync_file(folder: &Folder, name: &str) -> Result<(), EngineError> 
 }
 
 /// Writes `text` into an open file, in place of all that stands there, and syncs it.
+#[expect(clippy::disallowed_methods, reason = "this is the one caller")]
 pub(super) fn overwrite(folder: &Folder, mut file: &File, text: &str) -> Result<(), EngineError> {
     let mut write = || {
         file.set_len(0)?;
