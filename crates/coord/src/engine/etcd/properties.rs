@@ -358,7 +358,7 @@ fn the_engine_on_etcd_does_what_the_model_does() {
 /// Many ask at the same moment for what overlaps: one is granted it, and no token is granted twice.
 #[test]
 fn of_many_who_ask_at_once_one_is_granted_it() {
-    const ROUNDS: usize = 10;
+    const ROUNDS: usize = 4;
     const ASKING: usize = 8;
     let clock = Arc::new(ManualClock::at_seconds(START_SECONDS));
     let (url, repository) = (Etcd::shared().url(), Etcd::repository());
