@@ -1,7 +1,7 @@
 //! Whether a fencing token still stands for addresses: what a deploy script asks that was handed one.
 //!
 //! The question is of a token, not of a run: whoever asks may be another process, on another machine, than the one that
-//! reserved. [`verify`] is pure, so that every engine answers alike.
+//! reserved. [`Coordinator::verify`](crate::Coordinator::verify) is pure, so that every engine answers alike.
 
 use serde::Serialize;
 
