@@ -583,8 +583,7 @@ impl<C: Clock> EtcdEngine<C> {
         let key = self.keys.of_reservation(Folder::Heartbeats, id);
         let beat = self.keys.life_of(id, Life::Beat);
         let mut compare = vec![Compare::present(self.keys.standing(reservation).as_str())];
-        let old = lives.of(Life::Beat);
-        compare.push(match old {
+        compare.push(match lives.of(Life::Beat) {
             Some(old) => Compare::bound(beat.as_str(), old),
             None => Compare::absent(beat.as_str()),
         });
@@ -592,13 +591,9 @@ impl<C: Clock> EtcdEngine<C> {
             Step::put_bound(beat.as_str(), Vec::new(), new),
             Step::put(key.as_str(), bytes(&key, heartbeat)?),
         ];
-        let is_kept =
-            self.commit("send a heartbeat", Transaction { compare, success, failure: Vec::new() })?;
-        if is_kept && let Some(old) = old.filter(|old| *old != new) {
-            // Nothing is bound to it any more.
-            self.lessor.end(old);
-        }
-        Ok(is_kept)
+        // The old lease is left to lapse. It is also that of a later heartbeat of that length, which may have bound the life
+        // to it again by the time that it would be ended.
+        self.commit("send a heartbeat", Transaction { compare, success, failure: Vec::new() })
     }
 }
 
