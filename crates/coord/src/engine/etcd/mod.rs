@@ -61,6 +61,9 @@ const SUPERSEDED_MAX: usize = 38;
 /// How many reservations one transaction moves into the archive: each takes seven steps.
 const ARCHIVED_AT_ONCE: usize = 16;
 
+/// How many bytes of records one transaction moves, where it is more than one reservation's: etcd takes 1.5 MiB a request.
+const MOVED_BYTES_MAX: usize = 1 << 20;
+
 /// How old a lease may be that a grant is bound to: what etcd's times, of whole seconds, do not tell.
 const FRESH: Duration = Duration::from_millis(200);
 
