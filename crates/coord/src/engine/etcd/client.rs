@@ -131,7 +131,9 @@ impl Client {
                 host.rsplit_once(':')
                     .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
             };
-            if !host.is_some_and(|host| is_host(host) && !host.contains(['/', '@', '?', '#', ' '])) {
+            let is_url = url.parse::<ureq::http::Uri>().is_ok_and(|uri| uri.port().is_some());
+            if !is_url || !host.is_some_and(|host| is_host(host) && !host.contains(['/', '@', '?', '#', ' ']))
+            {
                 return Err(EndpointsError::NoUrl(url.to_owned()));
             }
             if is_secure(url) && endpoints.ca.is_none() {

@@ -109,3 +109,72 @@ impl Lessor for Etcd {
         drop(ended);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use muse_testkit::etcd::Etcd as Server;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::decide::Request;
+    use crate::engine::etcd::keys::{Keys, Life};
+    use crate::engine::etcd::{Endpoints, EtcdEngine};
+    use crate::engine::{Beat, Beaten, Engine as _, Reserved};
+    use crate::id::RunId;
+    use crate::record::TtlSeconds;
+
+    /// Lets another process send a heartbeat right before a lease is ended.
+    #[derive(Debug)]
+    struct Between {
+        etcd: Etcd,
+        other: EtcdEngine<SystemClock>,
+        beat: Beat,
+    }
+
+    impl Lessor for Between {
+        fn grant(&self, id: Int, seconds: u32) -> Result<u32, EngineError> {
+            self.etcd.grant(id, seconds)
+        }
+
+        fn keep_alive(&self, id: Int) -> Result<bool, EngineError> {
+            self.etcd.keep_alive(id)
+        }
+
+        fn left(&self, id: Int) -> Result<Option<Left>, EngineError> {
+            self.etcd.left(id)
+        }
+
+        fn end(&self, id: Int) {
+            self.other.beat(&self.beat).unwrap();
+            self.etcd.end(id);
+        }
+    }
+
+    /// Two processes of one run send heartbeats of different lengths: the lease that one of them has replaced is the one
+    /// that the other goes on with.
+    #[test]
+    fn a_heartbeat_does_not_end_what_another_one_lives_by() {
+        let repository = Server::repository();
+        let endpoints = Endpoints { urls: vec![Server::shared().url().to_owned()], ..Endpoints::default() };
+        let engine = || EtcdEngine::new(&endpoints, &repository, SystemClock).unwrap();
+        let run = RunId::new("alice").unwrap();
+        let request = Request::new(run.clone(), vec!["a.py".parse().unwrap()], TtlSeconds::new(600).unwrap());
+        let id = match engine().grant(&request).unwrap() {
+            Reserved::Granted(grant) => grant.lease.reservation.reservation_id,
+            other => panic!("{other:?}"),
+        };
+        let beat = |seconds| Beat {
+            reservation: id,
+            run: run.clone(),
+            extension: TtlSeconds::new(seconds).unwrap(),
+        };
+        engine().beat(&beat(60)).unwrap();
+        let client = Arc::clone(&engine().client);
+        let lessor = Between { etcd: Etcd(Arc::clone(&client)), other: engine(), beat: beat(60) };
+        let interrupted =
+            EtcdEngine { client, keys: Keys::of(&repository), clock: SystemClock, lessor: Box::new(lessor) };
+        assert!(matches!(interrupted.beat(&beat(120)), Ok(Beaten::Extended { .. })));
+        let (_, lives) = engine().found(id).unwrap().unwrap();
+        assert!(lives.of(Life::Beat).is_some(), "{lives:?}");
+    }
+}

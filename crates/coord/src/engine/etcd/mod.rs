@@ -65,6 +65,9 @@ const SUPERSEDED_MAX: usize = 38;
 /// How many reservations one transaction moves into the archive: each takes seven steps.
 const ARCHIVED_AT_ONCE: usize = 16;
 
+/// How many bytes of records one transaction moves, where it is more than one reservation's: etcd takes 1.5 MiB a request.
+const MOVED_BYTES_MAX: usize = 1 << 20;
+
 /// How old a lease may be that a grant is bound to: what etcd's times, of whole seconds, do not tell.
 const FRESH: Duration = Duration::from_millis(200);
 
@@ -613,8 +616,7 @@ impl<C: Clock> EtcdEngine<C> {
         let key = self.keys.of_reservation(Folder::Heartbeats, id);
         let beat = self.keys.life_of(id, Life::Beat);
         let mut compare = vec![Compare::present(self.keys.standing(reservation).as_str())];
-        let old = lives.of(Life::Beat);
-        compare.push(match old {
+        compare.push(match lives.of(Life::Beat) {
             Some(old) => Compare::bound(beat.as_str(), old),
             None => Compare::absent(beat.as_str()),
         });
@@ -622,13 +624,9 @@ impl<C: Clock> EtcdEngine<C> {
             Step::put_bound(beat.as_str(), Vec::new(), new),
             Step::put(key.as_str(), bytes(&key, heartbeat)?),
         ];
-        let is_kept =
-            self.commit("send a heartbeat", Transaction { compare, success, failure: Vec::new() })?;
-        if is_kept && let Some(old) = old.filter(|old| *old != new) {
-            // Nothing is bound to it any more.
-            self.lessor.end(old);
-        }
-        Ok(is_kept)
+        // The old lease is left to lapse. It is also that of a later heartbeat of that length, which may have bound the life
+        // to it again by the time that it would be ended.
+        self.commit("send a heartbeat", Transaction { compare, success, failure: Vec::new() })
     }
 }
 

@@ -3,7 +3,7 @@
 use super::client::{Call, DEADLINE};
 use super::keys::{Folder, Life};
 use super::wire::{Compare, Int, Range, Step, Transaction};
-use super::{EtcdEngine, bytes, reading};
+use super::{EtcdEngine, MOVED_BYTES_MAX, bytes, reading};
 use crate::clock::{Clock, Stopwatch};
 use crate::decide::Conflict;
 use crate::engine::EngineError;
@@ -14,6 +14,20 @@ use crate::record::Heartbeat;
 
 /// How many reservations one transaction brings or takes away: each takes seven conditions or steps.
 const CARRIED_AT_ONCE: usize = 16;
+
+/// As many of `carried` as one transaction brings, from the first on; each record twice.
+fn batch_of(carried: &[Carried]) -> Result<&[Carried], EngineError> {
+    let mut size = 0;
+    let mut count = 0;
+    for its in carried.iter().take(CARRIED_AT_ONCE) {
+        size += 2 * bytes("", &its.reservation)?.len();
+        if count > 0 && size > MOVED_BYTES_MAX {
+            break;
+        }
+        count += 1;
+    }
+    Ok(&carried[..count])
+}
 
 impl<C: Clock> EtcdEngine<C> {
     /// Where the store was moved to; `None` if it is here.
@@ -46,18 +60,20 @@ impl<C: Clock> EtcdEngine<C> {
                 return Err(error);
             }
             let now = self.clock.now();
+            let batch = batch_of(&load.carried[brought..])?;
+            // Nobody is granted what is in the way of those that are here already. Those of a later turn are looked at then,
+            // and at first too, so that what cannot be brought as a whole is not begun.
+            let asked = if brought == 0 { &load.carried[..] } else { batch };
             let standing: Vec<Lease> = snapshot.reservations().cloned().map(Lease::fresh).collect();
-            let standing = self.with_lives(standing, |id| snapshot.lives(id), now)?;
-            let conflicts = in_the_way(&load.carried, &standing, now);
-            if !conflicts.is_empty() {
+            if !in_the_way(asked, &standing, now).is_empty() {
                 self.take_away(&load.carried[..brought])?;
-                return Ok(conflicts);
+                // Only now, for it takes a question for each that stands.
+                let standing = self.with_lives(standing, |id| snapshot.lives(id), now)?;
+                return Ok(in_the_way(asked, &standing, now));
             }
-            let end = load.carried.len().min(brought + CARRIED_AT_ONCE);
-            let batch = &load.carried[brought..end];
             let token = snapshot.token().max(load.token);
             if self.bring_batch(batch, token, snapshot.token_revision(), moved.as_deref())? {
-                brought = end;
+                brought += batch.len();
                 if brought == load.carried.len() {
                     return Ok(Vec::new());
                 }
@@ -201,5 +217,81 @@ impl<C: Clock> EtcdEngine<C> {
             failure: Vec::new(),
         };
         self.transact(Call::Change("open the store"), &transaction).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use muse_testkit::etcd::Etcd;
+
+    use super::*;
+    use crate::address::Address;
+    use crate::archive::Retention;
+    use crate::clock::SystemClock;
+    use crate::decide::Request;
+    use crate::engine::etcd::{Endpoints, EndpointsError};
+    use crate::engine::{Engine as _, ReleaseRequest, Released, RemoteFailure, Reserved};
+    use crate::id::RunId;
+    use crate::progress::Silent;
+    use crate::record::TtlSeconds;
+
+    fn engine() -> EtcdEngine<SystemClock> {
+        let endpoints = Endpoints { urls: vec![Etcd::shared().url().to_owned()], ..Endpoints::default() };
+        EtcdEngine::new(&endpoints, &Etcd::repository(), SystemClock).unwrap()
+    }
+
+    /// So many addresses in a folder, of some 250 bytes each.
+    fn request(folder: &str, count: usize, long: &str) -> Request {
+        let address = |number| format!("{folder}/{long}/{number}.py").parse().unwrap();
+        let addresses: Vec<Address> = (0..count).map(address).collect();
+        Request::new(RunId::new("alice").unwrap(), addresses, TtlSeconds::new(600).unwrap())
+    }
+
+    /// Together they are more than etcd takes at once.
+    #[test]
+    fn what_is_large_is_brought_and_archived_in_parts() {
+        let (from, to) = (engine(), engine());
+        let long = "x".repeat(240);
+        for number in 0..8 {
+            let granted = from.grant(&request(&format!("f{number}"), 1000, &long)).unwrap();
+            assert!(matches!(granted, Reserved::Granted(_)), "{granted:?}");
+        }
+        let load = from.hand_over("files in a").unwrap();
+        assert_eq!(to.bring("files in a", &load).unwrap(), []);
+        // The same again changes nothing.
+        assert_eq!(to.bring("files in a", &load).unwrap(), []);
+        let reservations: Vec<_> = load.carried.iter().map(|its| its.reservation.reservation_id).collect();
+        let run = RunId::new("alice").unwrap();
+        let release = ReleaseRequest { reservations, run, reason: None, force: false };
+        for (_, released) in to.release(&release).unwrap() {
+            assert_eq!(released.unwrap(), Released::Released);
+        }
+        let collected = to.collect(&Retention::older_than(0), &Silent).unwrap();
+        assert_eq!((collected.archived, collected.skipped), (8, 0), "{collected:?}");
+        assert_eq!(to.archived().unwrap().filter(Result::is_ok).count(), 8);
+    }
+
+    #[test]
+    fn what_etcd_does_not_take_at_once_is_refused_with_what_to_do() {
+        for long in [100, 300] {
+            let failed = engine().grant(&request("f", 1000, &vec!["y".repeat(long); 10].join("/")));
+            let Err(EngineError::Remote { failure: RemoteFailure::Refused, why, .. }) = failed else {
+                panic!("{failed:?}");
+            };
+            assert!(why.contains("name fewer addresses at once"), "{why}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_endpoint_is_said_before_it_is_asked() {
+        for url in ["http://a:b:2379", "http://\u{e9}:1", "http://[::1:99", "http://h\n:5", "http://h:1/x"] {
+            let endpoints = Endpoints { urls: vec![url.to_owned()], ..Endpoints::default() };
+            let made = EtcdEngine::new(&endpoints, "r", SystemClock);
+            assert_eq!(made.map(drop), Err(EndpointsError::NoUrl(url.to_owned())), "{url}");
+        }
+        for url in ["http://[::1]:2379", "http://h:1//", "http://10.0.0.1:2379"] {
+            let endpoints = Endpoints { urls: vec![url.to_owned()], ..Endpoints::default() };
+            assert_eq!(EtcdEngine::new(&endpoints, "r", SystemClock).map(drop), Ok(()), "{url}");
+        }
     }
 }

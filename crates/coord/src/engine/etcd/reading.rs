@@ -7,7 +7,7 @@ use super::client::Call;
 use super::keys::{Folder, Life};
 use super::lessor::Left;
 use super::wire::{Compare, Int, KeyValue, Range, RangeAnswer, Step, Transaction, TransactionAnswer};
-use super::{ARCHIVED_AT_ONCE, EtcdEngine, damaged};
+use super::{ARCHIVED_AT_ONCE, EtcdEngine, MOVED_BYTES_MAX, damaged};
 use crate::address::Address;
 use crate::archive::{Archived, Bounds, Collected, Retention};
 use crate::clock::{Clock, Timestamp};
@@ -623,21 +623,28 @@ impl<C: Clock> EtcdEngine<C> {
             return Ok(collected);
         }
         progress.begin(Some(over.len() as u64), "archiving");
-        for batch in over.chunks(ARCHIVED_AT_ONCE) {
-            if let Err(error) = self.archive_batch(batch, &mut collected) {
-                collected.stopped_by = Some(error);
-                break;
+        let mut rest = &over[..];
+        while !rest.is_empty() {
+            match self.archive_batch(&rest[..rest.len().min(ARCHIVED_AT_ONCE)], &mut collected) {
+                Ok(done) => {
+                    progress.advance(done as u64);
+                    rest = &rest[done..];
+                }
+                Err(error) => {
+                    collected.stopped_by = Some(error);
+                    break;
+                }
             }
-            progress.advance(batch.len() as u64);
         }
         Ok(collected)
     }
 
+    /// Archives as many of them as one transaction takes, from the first on; returns how many that were.
     fn archive_batch(
         &self,
         batch: &[(Token, Lease, Timestamp)],
         collected: &mut Collected,
-    ) -> Result<(), EngineError> {
+    ) -> Result<usize, EngineError> {
         let newest = self.newest_line()?;
         let (mut number, mut before) = match &newest {
             Some((number, line)) => (*number + 1, Some(line.bounds())),
@@ -649,13 +656,22 @@ impl<C: Clock> EtcdEngine<C> {
             ..Transaction::default()
         };
         let mut moved = Vec::new();
+        let (mut done, mut size) = (0, 0);
         for (position, (_, lease, ended_at)) in batch.iter().enumerate() {
             let id = lease.reservation.reservation_id;
             let bounds: Option<Bounds> = before;
             let batch_position = u32::try_from(position).unwrap_or_default();
-            let Some(line) = Archived::of(lease.clone(), bounds, batch_position, now) else { continue };
+            let Some(line) = Archived::of(lease.clone(), bounds, batch_position, now) else {
+                done += 1;
+                continue;
+            };
             let key = |folder| self.keys.of_reservation(folder, id);
             let bytes = line.to_line().map_err(|source| damaged(&key(Folder::Archive), source))?;
+            size += bytes.len();
+            if !moved.is_empty() && size > MOVED_BYTES_MAX {
+                break;
+            }
+            done += 1;
             // It has neither been revived nor released since, nor archived by somebody else.
             transaction.compare.push(Compare::present(key(Folder::Reservations).as_str()));
             if lease.release.is_present() {
@@ -685,9 +701,9 @@ impl<C: Clock> EtcdEngine<C> {
                 collected.count(ended_at);
             }
         } else {
-            collected.skipped += batch.len();
+            collected.skipped += done;
         }
-        Ok(())
+        Ok(done)
     }
 
     fn newest_line(&self) -> Result<Option<(u64, Archived)>, EngineError> {

@@ -168,6 +168,15 @@ pub(super) fn refusal(status: u16, answer: &[u8]) -> Failed {
             format!("{why}: the user needs the right to read and write all keys that begin with `/muse/`"),
             Some(code),
         ),
+        // What it takes of a request at all, and what it writes of one.
+        code::INVALID_ARGUMENT | code::RESOURCE_EXHAUSTED
+            if why.contains("request is too large") || why.contains("message larger than max") =>
+        {
+            Failed::Refused(
+                format!("{why}: name fewer addresses at once, or raise etcd's --max-request-bytes"),
+                Some(code::INVALID_ARGUMENT),
+            )
+        }
         code::RESOURCE_EXHAUSTED if why.contains("space exceeded") => Failed::Refused(
             format!(
                 "{why}: etcd is full, and takes nothing new until its administrator compacts it (`etcdctl compact`), defragments each member (`etcdctl defrag`), perhaps raises --quota-backend-bytes, and then runs `etcdctl alarm disarm`"
