@@ -25,10 +25,10 @@ const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// How long one endpoint has for an answer, 5 s: above what etcd itself waits for a new leader at its defaults.
 const CALL_MAX: Duration = Duration::from_secs(5);
 
-/// How long the first endpoint has where there are others, and each of them after it, 1.5 s: one that hangs must not keep a
-/// heartbeat from those that do not, and an election is over by then, as a rule. It doubles with each round, for a cluster
-/// that is slow.
-const FIRST_MAX: Duration = Duration::from_millis(1500);
+/// How long the first endpoint has where there are others, and each of them after it, 1 s: one that hangs must not keep a
+/// heartbeat from those that do not, and once all three of a cluster have been asked an election is over, as a rule. It
+/// doubles with each round, for a cluster that is slow.
+const FIRST_MAX: Duration = Duration::from_secs(1);
 
 /// How long a call may take altogether, with all endpoints that are asked.
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);

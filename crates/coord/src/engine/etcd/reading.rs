@@ -23,6 +23,9 @@ const KEYS_AT_ONCE: i64 = if cfg!(test) { 2 } else { 1000 };
 /// How many lines of the archive are asked for at once.
 const LINES_AT_ONCE: i64 = if cfg!(test) { 3 } else { 256 };
 
+/// How long before an answer its question may have been asked, and the clock been read: longer than a call takes, 10 s.
+const ASKED_MICROSECONDS: i64 = 10_000_000;
+
 /// Which lives of a reservation are there, and their leases.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lives {
@@ -322,8 +325,10 @@ impl<C: Clock> EtcdEngine<C> {
         let recorded = lease.recorded_expiry();
         let lapses_at = match self.left(lives)? {
             Some(left) => plus(now, left.at_most),
-            // When it was is not known; not later than now.
-            None => recorded.min(now),
+            // By the clock of whoever wrote it.
+            None if recorded <= now => recorded,
+            // That clock is ahead, and when it was is not known: before whoever asks had begun to.
+            None => Timestamp::from_microseconds(now.as_microseconds() - ASKED_MICROSECONDS),
         };
         lease.lapses_at = (lapses_at != recorded).then_some(lapses_at);
         Ok(lease)
