@@ -360,7 +360,18 @@ fn an_endpoint_that_hangs_is_passed_over() {
     let urls = vec![proxy.url().to_owned(), etcd.url().to_owned()];
     let long_lived = engine(Endpoints { urls, ..Endpoints::default() });
     id_of(long_lived.reserve(&request("a.py")).expect("granted by the other"));
-    assert!(long_lived.engine().changes(Interest::Freed).is_ok());
+    // A watch that was at it goes on at the other.
+    let network = Proxy::to(etcd.url());
+    let urls = vec![network.url().to_owned(), etcd.url().to_owned()];
+    let far = engine(Endpoints { urls, ..Endpoints::default() });
+    let mut changes = far.engine().changes(Interest::Freed).expect("a watch");
+    network.cut();
+    network.break_off();
+    until("it is quiet", || changes.wait(QUIET, None) == Woken::TimedOut);
+    let id = id_of(far.reserve(&request("a.py")).expect("granted by the other"));
+    far.release(&release(id)).expect("released");
+    assert_eq!(changes.wait(Duration::from_secs(60), None), Woken::Changed);
+
     let alone = engine(plain(proxy.url()));
     alone.engine().limit_calls(SHORT);
     let told = alone.reserve(&request("a.py"));
