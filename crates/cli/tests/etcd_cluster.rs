@@ -157,7 +157,7 @@ fn a_leader_is_paused() {
         cluster.signal(leader, Signal::STOP);
         let gaps = resumed(&load, from);
         cluster.leader_but(Some(leader));
-        thread::sleep(LONG.saturating_sub(load.now() - from));
+        thread::sleep(LONG.saturating_sub(load.now().saturating_sub(from)));
         cluster.signal(leader, Signal::CONT);
         (gaps, settle(cluster, load))
     };

@@ -4,6 +4,7 @@
 #![allow(
     clippy::disallowed_methods,
     clippy::expect_used,
+    clippy::panic,
     reason = "tests start processes and write files; what a helper does not expect fails the test"
 )]
 
@@ -28,6 +29,9 @@ use support::{Answer, Muse, Site, set_mode};
 const LATE: i32 = 2090;
 const LONG_AGO: i32 = 2001;
 
+/// Long enough for anything that is waited for.
+const PATIENCE: Duration = Duration::from_mins(1);
+
 /// Long enough to see that nobody answers.
 const SHORT: Duration = Duration::from_secs(2);
 
@@ -42,7 +46,9 @@ fn coord(site: &Site, arguments: &[&str]) -> Muse {
 fn configure(site: &Site, endpoint: &str, lines: &[&str]) {
     let repository = Etcd::repository();
     let mut text = format!("[coordination]\nendpoints = [\"{endpoint}\"]\nrepository = \"{repository}\"\n");
-    lines.iter().for_each(|line| text.extend([line, "\n"]));
+    for line in lines {
+        text.extend([line, "\n"]);
+    }
     site.file("muse.toml", &text);
 }
 
@@ -111,7 +117,7 @@ fn certificates_that_are_not_taken_are_told() {
     }
     let named = url.replace("127.0.0.1", "localhost");
     unreachable(&named, &identity, &["its certificate is not for the name in the endpoint"]);
-    let without = engine(plain(&url.replace("https", "http")));
+    let without = engine(&plain(&url.replace("https", "http")));
     without.engine().limit_calls(SHORT);
     let told = without.reserve(&request("a.py")).expect_err("it speaks TLS").to_string();
     assert!(told.contains("speaks TLS") && told.contains("write `https://`"), "{told}");
@@ -170,8 +176,8 @@ fn logins_that_are_not_taken_are_told() {
     refused(&answer, 5, "refused", &["user `agent` cannot log in", "authentication is not enabled"]);
 }
 
-fn engine(endpoints: Endpoints) -> Coordinator<EtcdEngine<SystemClock>> {
-    Coordinator::new(EtcdEngine::new(&endpoints, &Etcd::repository(), SystemClock).expect("endpoints"))
+fn engine(endpoints: &Endpoints) -> Coordinator<EtcdEngine<SystemClock>> {
+    Coordinator::new(EtcdEngine::new(endpoints, &Etcd::repository(), SystemClock).expect("endpoints"))
 }
 
 fn plain(url: &str) -> Endpoints {
@@ -200,7 +206,7 @@ fn release(id: ReservationId) -> ReleaseRequest {
 fn whoever_was_logged_out_logs_in_again() {
     let mut etcd = with_users(&["--auth-token-ttl", "1"]);
     let login = Some(("agent".to_owned(), "secret".to_owned()));
-    let long_lived = engine(Endpoints { login, ..plain(etcd.url()) });
+    let long_lived = engine(&Endpoints { login, ..plain(etcd.url()) });
     id_of(long_lived.reserve(&request("a.py")).expect("granted"));
     thread::sleep(Duration::from_secs(4));
     id_of(long_lived.reserve(&request("b.py")).expect("granted with a new login"));
@@ -211,7 +217,7 @@ fn whoever_was_logged_out_logs_in_again() {
     let mut changes = changes.expect("a watch");
     while changes.wait(QUIET, None) == Woken::Changed {}
     long_lived.release(&release(id)).expect("released");
-    assert_eq!(changes.wait(Duration::from_secs(60), None), Woken::Changed);
+    assert_eq!(changes.wait(PATIENCE, None), Woken::Changed);
 }
 
 #[test]
@@ -263,7 +269,7 @@ fn a_full_etcd_is_told_and_keeps_what_there_is() {
     };
     assert_eq!(beat(&beaten.id, "600").code, 0);
     let fresh = coord(&site, &["reserve", "b.py", "--ttl", "600", "--run-id", "alice"]).granted();
-    let long_lived = engine(plain(etcd.url()));
+    let long_lived = engine(&plain(etcd.url()));
     let id = id_of(long_lived.reserve(&request("a.py")).expect("granted"));
     fill(&etcd);
 
@@ -306,7 +312,7 @@ fn a_watch_outlives_a_compaction() {
     // It is at it.
     let id = take("a.py");
     near.release(&release(id)).expect("released");
-    assert_eq!(changes.wait(Duration::from_secs(60), None), Woken::Changed);
+    assert_eq!(changes.wait(PATIENCE, None), Woken::Changed);
 
     proxy.cut();
     proxy.break_off();
@@ -317,12 +323,12 @@ fn a_watch_outlives_a_compaction() {
     let revision = revision["header"]["revision"].to_string();
     etcd.control(&["compact", "--physical=true", &revision]).expect("compacted");
     proxy.mend();
-    assert_eq!(changes.wait(Duration::from_secs(60), None), Woken::Changed);
+    assert_eq!(changes.wait(PATIENCE, None), Woken::Changed);
     // It goes on from there: it is quiet, and tells what comes.
     until("it is quiet", || changes.wait(QUIET, None) == Woken::TimedOut);
     let id = take("c.py");
     near.release(&release(id)).expect("released");
-    assert_eq!(changes.wait(Duration::from_secs(60), None), Woken::Changed);
+    assert_eq!(changes.wait(PATIENCE, None), Woken::Changed);
 }
 
 #[test]
@@ -358,21 +364,21 @@ fn an_endpoint_that_hangs_is_passed_over() {
     let proxy = Proxy::to(etcd.url());
     proxy.cut();
     let urls = vec![proxy.url().to_owned(), etcd.url().to_owned()];
-    let long_lived = engine(Endpoints { urls, ..Endpoints::default() });
+    let long_lived = engine(&Endpoints { urls, ..Endpoints::default() });
     id_of(long_lived.reserve(&request("a.py")).expect("granted by the other"));
     // A watch that was at it goes on at the other.
     let network = Proxy::to(etcd.url());
     let urls = vec![network.url().to_owned(), etcd.url().to_owned()];
-    let far = engine(Endpoints { urls, ..Endpoints::default() });
+    let far = engine(&Endpoints { urls, ..Endpoints::default() });
     let mut changes = far.engine().changes(Interest::Freed).expect("a watch");
     network.cut();
     network.break_off();
     until("it is quiet", || changes.wait(QUIET, None) == Woken::TimedOut);
     let id = id_of(far.reserve(&request("a.py")).expect("granted by the other"));
     far.release(&release(id)).expect("released");
-    assert_eq!(changes.wait(Duration::from_secs(60), None), Woken::Changed);
+    assert_eq!(changes.wait(PATIENCE, None), Woken::Changed);
 
-    let alone = engine(plain(proxy.url()));
+    let alone = engine(&plain(proxy.url()));
     alone.engine().limit_calls(SHORT);
     let told = alone.reserve(&request("a.py"));
     let Err(EngineError::Remote { failure, why, .. }) = told else { panic!("{told:?}") };

@@ -181,7 +181,7 @@ impl Load {
         self.shared.tell(|told| {
             let first = |beats: &Vec<(Duration, Duration)>| {
                 let after = beats.iter().find(|(asked, _)| *asked >= from);
-                after.map(|(_, answered)| *answered - from)
+                after.map(|(_, answered)| answered.saturating_sub(from))
             };
             let others = told.beats.iter().enumerate().filter(|(client, _)| *client != except);
             others.map(|(_, beats)| first(beats)).collect()

@@ -26,8 +26,8 @@ const CONNECT_MAX: Duration = Duration::from_secs(2);
 const CALL_MAX: Duration = Duration::from_secs(5);
 
 /// How long the first endpoint has where there are others, and each of them after it, 1 s: one that hangs must not keep a
-/// heartbeat from those that do not, and once all three of a cluster have been asked an election is over, as a rule. It
-/// doubles with each round, for a cluster that is slow.
+/// heartbeat from those that do not. What was asked before an election is over gets no answer, and is asked again a second
+/// after it at the latest. A cluster that is slow has [`CALL_MAX`] once that much time has passed.
 const FIRST_MAX: Duration = Duration::from_secs(1);
 
 /// How long a call may take altogether, with all endpoints that are asked.
@@ -189,7 +189,6 @@ impl Client {
         let time = Stopwatch::start();
         let mut is_unclear = false;
         let mut whys = Whys::default();
-        let mut attempt_max = if self.urls.len() > 1 { FIRST_MAX } else { CALL_MAX };
         loop {
             let mut is_worth_waiting = false;
             for (at, url) in self.in_order() {
@@ -197,7 +196,9 @@ impl Client {
                 if left.is_zero() {
                     break;
                 }
-                match self.ask(url, path, &body, left.min(attempt_max)) {
+                let is_first = self.urls.len() > 1 && time.elapsed() < CALL_MAX;
+                let time_max = left.min(if is_first { FIRST_MAX } else { CALL_MAX });
+                match self.ask(url, path, &body, time_max) {
                     Ok(answer) => {
                         self.preferred.store(at, Ordering::Relaxed);
                         return Ok(answer);
@@ -224,7 +225,6 @@ impl Client {
                     if is_unclear && is_change { RemoteFailure::Unknown } else { RemoteFailure::Unreachable };
                 return Err(self.remote(failure, what, whys.told()));
             }
-            attempt_max = (attempt_max * 2).min(CALL_MAX);
             pause();
         }
     }
@@ -322,7 +322,7 @@ impl Client {
             match ask(token.as_deref()) {
                 Err(Failed::LoggedOut(_)) if token.is_some() && logins < LOGINS_MAX => {
                     logins += 1;
-                    self.forget_token(token);
+                    self.forget_token(token.as_deref());
                 }
                 answer => return answer,
             }
@@ -396,9 +396,9 @@ impl Client {
     }
 
     /// Forgets the token, if it is this one still.
-    fn forget_token(&self, used: Option<String>) {
+    fn forget_token(&self, used: Option<&str>) {
         let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
-        if *token == used {
+        if token.as_deref() == used {
             *token = None;
         }
     }
