@@ -195,7 +195,7 @@ impl<C: Clock> EtcdEngine<C> {
     ///
     /// [`EngineError::Damaged`] when any of it cannot be read: nothing is granted in doubt.
     pub(super) fn snapshot(&self) -> Result<Snapshot, EngineError> {
-        let mut snapshot = self.look()?;
+        let mut snapshot = super::anew(|| self.look())?;
         let damaged = &mut snapshot.damaged;
         damaged.append(&mut snapshot.damaged_tickets);
         match damaged.pop() {
@@ -439,7 +439,7 @@ impl<C: Clock> EtcdEngine<C> {
         retention: &Retention,
         progress: &dyn Progress,
     ) -> Result<Collected, EngineError> {
-        let listing = self.all()?;
+        let listing = super::anew(|| self.all())?;
         let now = self.clock.now();
         let mut collected = Collected { damaged: listing.damaged, ..Collected::default() };
         let mut over: Vec<(Token, Lease, Timestamp)> = listing
