@@ -181,57 +181,6 @@ fn bytes(key: &str, record: &impl serde::Serialize) -> Result<Vec<u8>, EngineErr
     to_file_bytes(record).map_err(|source| damaged(key, source))
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
-    use std::thread;
-
-    use muse_testkit::etcd::Etcd;
-
-    use super::*;
-    use crate::clock::SystemClock;
-    use crate::record::TtlSeconds;
-
-    /// Many pages, and a history that is cut off between some two of them.
-    #[test]
-    fn what_is_compacted_away_while_it_is_read_is_read_anew() {
-        let etcd = Etcd::start(&[]);
-        let endpoints = Endpoints { urls: vec![etcd.url().to_owned()], ..Endpoints::default() };
-        let engine = EtcdEngine::new(&endpoints, &Etcd::repository(), SystemClock).unwrap();
-        for number in 0..6 {
-            let address = format!("{number}.py").parse().unwrap();
-            let run = RunId::new("alice").unwrap();
-            engine.grant(&Request::new(run, vec![address], TtlSeconds::new(600).unwrap())).unwrap();
-        }
-        let is_over = AtomicBool::new(false);
-        let compact = || {
-            for _ in 0..60 {
-                // Seldom enough that a second reading is undisturbed.
-                crate::engine::changes::pause(Duration::from_millis(100), None);
-                let put = serde_json::json!({ "key": "b3RoZXI=", "value": "" });
-                let put: RangeAnswer = engine.client.call("/v3/kv/put", Call::Read("put"), &put).unwrap();
-                let at = serde_json::json!({ "revision": put.header.revision });
-                engine
-                    .client
-                    .call::<_, RangeAnswer>("/v3/kv/compaction", Call::Read("compact"), &at)
-                    .unwrap();
-            }
-            is_over.store(true, Ordering::Relaxed);
-        };
-        let readings: Vec<Result<Listing, EngineError>> = thread::scope(|scope| {
-            scope.spawn(compact);
-            let mut readings = Vec::new();
-            while !is_over.load(Ordering::Relaxed) && readings.len() < 100_000 {
-                readings.extend([engine.live(), engine.history()]);
-            }
-            readings
-        });
-        for reading in readings {
-            assert_eq!(reading.unwrap().leases.len(), 6);
-        }
-    }
-}
-
 /// A key, where others tell of a file.
 fn named(key: &str) -> PathBuf {
     PathBuf::from(format!("etcd:{key}"))
@@ -958,5 +907,56 @@ impl<C: Clock> Engine for EtcdEngine<C> {
 
     fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    use muse_testkit::etcd::Etcd;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::record::TtlSeconds;
+
+    /// Many pages, and a history that is cut off between some two of them.
+    #[test]
+    fn what_is_compacted_away_while_it_is_read_is_read_anew() {
+        let etcd = Etcd::start(&[]);
+        let endpoints = Endpoints { urls: vec![etcd.url().to_owned()], ..Endpoints::default() };
+        let engine = EtcdEngine::new(&endpoints, &Etcd::repository(), SystemClock).unwrap();
+        for number in 0..6 {
+            let address = format!("{number}.py").parse().unwrap();
+            let run = RunId::new("alice").unwrap();
+            engine.grant(&Request::new(run, vec![address], TtlSeconds::new(600).unwrap())).unwrap();
+        }
+        let is_over = AtomicBool::new(false);
+        let compact = || {
+            for _ in 0..60 {
+                // Seldom enough that a second reading is undisturbed.
+                crate::engine::changes::pause(Duration::from_millis(100), None);
+                let put = serde_json::json!({ "key": "b3RoZXI=", "value": "" });
+                let put: RangeAnswer = engine.client.call("/v3/kv/put", Call::Read("put"), &put).unwrap();
+                let at = serde_json::json!({ "revision": put.header.revision });
+                engine
+                    .client
+                    .call::<_, RangeAnswer>("/v3/kv/compaction", Call::Read("compact"), &at)
+                    .unwrap();
+            }
+            is_over.store(true, Ordering::Relaxed);
+        };
+        let readings: Vec<Result<Listing, EngineError>> = thread::scope(|scope| {
+            scope.spawn(compact);
+            let mut readings = Vec::new();
+            while !is_over.load(Ordering::Relaxed) && readings.len() < 100_000 {
+                readings.extend([engine.live(), engine.history()]);
+            }
+            readings
+        });
+        for reading in readings {
+            assert_eq!(reading.unwrap().leases.len(), 6);
+        }
     }
 }
