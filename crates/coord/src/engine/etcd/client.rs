@@ -218,8 +218,8 @@ impl Client {
                     }
                 }
             }
-            // Where nobody listens at all, nobody will in a moment.
-            if !is_worth_waiting || time.elapsed() + PAUSE >= deadline {
+            // Where nobody listens at all, nobody will in a moment. With hardly any time left there is only a worse reason.
+            if !is_worth_waiting || time.elapsed() + 2 * PAUSE >= deadline {
                 let is_change = matches!(what, Call::Change(_));
                 let failure =
                     if is_unclear && is_change { RemoteFailure::Unknown } else { RemoteFailure::Unreachable };
