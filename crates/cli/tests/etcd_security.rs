@@ -2,9 +2,9 @@
 //! to do about it, and what can go on goes on without being started again.
 
 #![allow(
-    clippy::panic,
     clippy::disallowed_methods,
     clippy::expect_used,
+    clippy::panic,
     reason = "tests start processes and write files; what a helper does not expect fails the test"
 )]
 
@@ -28,6 +28,9 @@ use support::{Answer, Muse, Site, set_mode};
 
 const LATE: i32 = 2090;
 const LONG_AGO: i32 = 2001;
+
+/// Long enough for anything that is waited for.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Long enough to see that nobody answers.
 const SHORT: Duration = Duration::from_secs(2);
@@ -214,7 +217,7 @@ fn whoever_was_logged_out_logs_in_again() {
     let mut changes = changes.expect("a watch");
     while changes.wait(QUIET, None) == Woken::Changed {}
     long_lived.release(&release(id)).expect("released");
-    assert_eq!(changes.wait(Duration::from_mins(1), None), Woken::Changed);
+    assert_eq!(changes.wait(PATIENCE, None), Woken::Changed);
 }
 
 #[test]
@@ -309,7 +312,7 @@ fn a_watch_outlives_a_compaction() {
     // It is at it.
     let id = take("a.py");
     near.release(&release(id)).expect("released");
-    assert_eq!(changes.wait(Duration::from_mins(1), None), Woken::Changed);
+    assert_eq!(changes.wait(PATIENCE, None), Woken::Changed);
 
     proxy.cut();
     proxy.break_off();
@@ -320,12 +323,12 @@ fn a_watch_outlives_a_compaction() {
     let revision = revision["header"]["revision"].to_string();
     etcd.control(&["compact", "--physical=true", &revision]).expect("compacted");
     proxy.mend();
-    assert_eq!(changes.wait(Duration::from_mins(1), None), Woken::Changed);
+    assert_eq!(changes.wait(PATIENCE, None), Woken::Changed);
     // It goes on from there: it is quiet, and tells what comes.
     until("it is quiet", || changes.wait(QUIET, None) == Woken::TimedOut);
     let id = take("c.py");
     near.release(&release(id)).expect("released");
-    assert_eq!(changes.wait(Duration::from_mins(1), None), Woken::Changed);
+    assert_eq!(changes.wait(PATIENCE, None), Woken::Changed);
 }
 
 #[test]
@@ -363,7 +366,18 @@ fn an_endpoint_that_hangs_is_passed_over() {
     let urls = vec![proxy.url().to_owned(), etcd.url().to_owned()];
     let long_lived = engine(&Endpoints { urls, ..Endpoints::default() });
     id_of(long_lived.reserve(&request("a.py")).expect("granted by the other"));
-    assert!(long_lived.engine().changes(Interest::Freed).is_ok());
+    // A watch that was at it goes on at the other.
+    let network = Proxy::to(etcd.url());
+    let urls = vec![network.url().to_owned(), etcd.url().to_owned()];
+    let far = engine(&Endpoints { urls, ..Endpoints::default() });
+    let mut changes = far.engine().changes(Interest::Freed).expect("a watch");
+    network.cut();
+    network.break_off();
+    until("it is quiet", || changes.wait(QUIET, None) == Woken::TimedOut);
+    let id = id_of(far.reserve(&request("a.py")).expect("granted by the other"));
+    far.release(&release(id)).expect("released");
+    assert_eq!(changes.wait(PATIENCE, None), Woken::Changed);
+
     let alone = engine(&plain(proxy.url()));
     alone.engine().limit_calls(SHORT);
     let told = alone.reserve(&request("a.py"));

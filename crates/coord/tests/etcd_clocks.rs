@@ -11,10 +11,11 @@ use std::thread;
 use std::time::Duration;
 
 use muse_coord::{
-    Beat, Beaten, Clock, Coordinator, Endpoints, EtcdEngine, Filter, Grant, ReleaseRequest, Request,
-    Reserved, RunId, State, SystemClock, Timestamp, TtlSeconds, Waited,
+    Beat, Beaten, CheckRequest, Clock, Coordinator, Endpoints, EtcdEngine, Filter, Grant, ReleaseRequest,
+    Request, Reserved, RunId, State, SystemClock, Timestamp, TtlSeconds, Verdict, Waited,
 };
 use muse_testkit::etcd::Etcd;
+use muse_testkit::process::until;
 
 const HOUR: i64 = 3600;
 
@@ -89,6 +90,14 @@ fn what_lapses_lapses_for_every_clock() {
     for [holder, other] in [[HOUR, -HOUR], [-HOUR, HOUR]] {
         let [alice, bob] = clients([holder, other]);
         let grant = granted(alice.reserve(&request("alice", 2)).unwrap());
+        // It is in the way until it has lapsed, and not for longer.
+        let question =
+            CheckRequest::new(RunId::new("bob").unwrap(), request("bob", 60).addresses, Vec::new());
+        let is_in_the_way = || bob.check(&question).unwrap().verdict() == Verdict::Conflict;
+        assert!(is_in_the_way());
+        until("it has lapsed", || bob.list(&Filter::default()).unwrap().leases.is_empty());
+        assert!(!is_in_the_way());
+        granted(alice.reserve(&request("alice", 2)).unwrap());
         let waited = bob.reserve_waiting(&request("bob", 60), PATIENCE, None, |_, _| {}).unwrap();
         let Waited::Answered(reserved) = waited else { panic!("{waited:?}") };
         let next = granted(reserved).lease.reservation;

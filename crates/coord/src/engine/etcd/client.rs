@@ -29,10 +29,10 @@ const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// How long one endpoint has for an answer, 5 s: above what etcd itself waits for a new leader at its defaults.
 const CALL_MAX: Duration = Duration::from_secs(5);
 
-/// How long the first endpoint has where there are others, and each of them after it, 1.5 s: one that hangs must not keep a
-/// heartbeat from those that do not, and an election is over by then, as a rule. It doubles with each round, for a cluster
-/// that is slow.
-const FIRST_MAX: Duration = Duration::from_millis(1500);
+/// How long the first endpoint has where there are others, and each of them after it, 1 s: one that hangs must not keep a
+/// heartbeat from those that do not. What was asked before an election is over gets no answer, and is asked again a second
+/// after it at the latest. A cluster that is slow has [`CALL_MAX`] once that much time has passed.
+const FIRST_MAX: Duration = Duration::from_secs(1);
 
 /// How long a call may take altogether, with all endpoints that are asked.
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);
@@ -200,7 +200,6 @@ impl Client {
         let time = Stopwatch::start();
         let mut is_unclear = false;
         let mut whys = Whys::default();
-        let mut attempt_max = if self.urls.len() > 1 { FIRST_MAX } else { CALL_MAX };
         loop {
             let mut is_worth_waiting = false;
             for (at, url) in self.in_order() {
@@ -208,7 +207,9 @@ impl Client {
                 if left.is_zero() {
                     break;
                 }
-                match self.ask(url, path, &body, left.min(attempt_max)) {
+                let is_first = self.urls.len() > 1 && time.elapsed() < CALL_MAX;
+                let time_max = left.min(if is_first { FIRST_MAX } else { CALL_MAX });
+                match self.ask(url, path, &body, time_max) {
                     Ok(answer) => {
                         self.preferred.store(at, Ordering::Relaxed);
                         return Ok(answer);
@@ -228,14 +229,13 @@ impl Client {
                     }
                 }
             }
-            // Where nobody listens at all, nobody will in a moment.
-            if !is_worth_waiting || time.elapsed() + PAUSE >= deadline {
+            // Where nobody listens at all, nobody will in a moment. With hardly any time left there is only a worse reason.
+            if !is_worth_waiting || time.elapsed() + 2 * PAUSE >= deadline {
                 let is_change = matches!(what, Call::Change(_));
                 let failure =
                     if is_unclear && is_change { RemoteFailure::Unknown } else { RemoteFailure::Unreachable };
                 return Err(self.remote(failure, what, whys.told()));
             }
-            attempt_max = (attempt_max * 2).min(CALL_MAX);
             pause();
         }
     }

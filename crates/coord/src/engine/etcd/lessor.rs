@@ -51,6 +51,14 @@ pub(super) fn is_no_lease(error: &EngineError) -> bool {
 /// That by which it says that it is full.
 const RESOURCE_EXHAUSTED: i64 = 8;
 
+/// That by which it says that what is asked for was compacted away.
+const OUT_OF_RANGE: i64 = 11;
+
+/// Whether etcd said no because the moment that is read was compacted away between two pages.
+pub(super) fn is_compacted(error: &EngineError) -> bool {
+    said(error, OUT_OF_RANGE)
+}
+
 /// Whether etcd said no because it is full. It takes nothing new then, but keeps leases alive.
 pub(super) fn is_full(error: &EngineError) -> bool {
     said(error, RESOURCE_EXHAUSTED)

@@ -210,6 +210,20 @@ fn servers(client: &Client, clock: &impl Clock) -> Vec<(String, Result<Server, E
     })
 }
 
+/// How often something is read of which a part was compacted away meanwhile.
+const READINGS_MAX: u32 = 8;
+
+/// Reads what takes several calls, and begins anew where the moment that is read is compacted away between two of them.
+fn anew<A>(read: impl Fn() -> Result<A, EngineError>) -> Result<A, EngineError> {
+    for _ in 1..READINGS_MAX {
+        match read() {
+            Err(error) if lessor::is_compacted(&error) => {}
+            answer => return answer,
+        }
+    }
+    read()
+}
+
 fn damaged(key: &str, source: RecordError) -> EngineError {
     EngineError::Damaged { path: named(key), source }
 }
@@ -943,7 +957,7 @@ impl<C: Clock> Engine for EtcdEngine<C> {
     }
 
     fn tickets(&self) -> Result<Queue, EngineError> {
-        Ok(self.look(&[])?.into_queue())
+        Ok(anew(|| self.look(&[]))?.into_queue())
     }
 
     fn stands_until(&self, conflict: &Conflict) -> Result<Option<Timestamp>, EngineError> {
@@ -1000,11 +1014,11 @@ impl<C: Clock> Engine for EtcdEngine<C> {
     }
 
     fn live(&self) -> Result<Listing, EngineError> {
-        self.listed()
+        anew(|| self.listed())
     }
 
     fn overlapping(&self, addresses: &[Address]) -> Result<Listing, EngineError> {
-        self.listed_near(addresses)
+        anew(|| self.listed_near(addresses))
     }
 
     fn superseded(&self, run: &RunId) -> Result<Listing, EngineError> {
@@ -1012,7 +1026,7 @@ impl<C: Clock> Engine for EtcdEngine<C> {
     }
 
     fn history(&self) -> Result<Listing, EngineError> {
-        self.all()
+        anew(|| self.all())
     }
 
     fn newest(&self, _: usize, _: &dyn Fn(&Lease) -> bool) -> Result<Listing, EngineError> {
@@ -1033,5 +1047,56 @@ impl<C: Clock> Engine for EtcdEngine<C> {
 
     fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    use muse_testkit::etcd::Etcd;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::record::TtlSeconds;
+
+    /// Many pages, and a history that is cut off between some two of them.
+    #[test]
+    fn what_is_compacted_away_while_it_is_read_is_read_anew() {
+        let etcd = Etcd::start(&[]);
+        let endpoints = Endpoints { urls: vec![etcd.url().to_owned()], ..Endpoints::default() };
+        let engine = EtcdEngine::new(&endpoints, &Etcd::repository(), SystemClock).unwrap();
+        for number in 0..6 {
+            let address = format!("{number}.py").parse().unwrap();
+            let run = RunId::new("alice").unwrap();
+            engine.grant(&Request::new(run, vec![address], TtlSeconds::new(600).unwrap())).unwrap();
+        }
+        let is_over = AtomicBool::new(false);
+        let compact = || {
+            for _ in 0..60 {
+                // Seldom enough that a second reading is undisturbed.
+                crate::engine::changes::pause(Duration::from_millis(100), None);
+                let put = serde_json::json!({ "key": "b3RoZXI=", "value": "" });
+                let put: RangeAnswer = engine.client.call("/v3/kv/put", Call::Read("put"), &put).unwrap();
+                let at = serde_json::json!({ "revision": put.header.revision });
+                engine
+                    .client
+                    .call::<_, RangeAnswer>("/v3/kv/compaction", Call::Read("compact"), &at)
+                    .unwrap();
+            }
+            is_over.store(true, Ordering::Relaxed);
+        };
+        let readings: Vec<Result<Listing, EngineError>> = thread::scope(|scope| {
+            scope.spawn(compact);
+            let mut readings = Vec::new();
+            while !is_over.load(Ordering::Relaxed) && readings.len() < 100_000 {
+                readings.extend([engine.live(), engine.history()]);
+            }
+            readings
+        });
+        for reading in readings {
+            assert_eq!(reading.unwrap().leases.len(), 6);
+        }
     }
 }

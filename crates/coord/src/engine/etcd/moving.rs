@@ -268,7 +268,7 @@ mod tests {
         }
         let collected = to.collect(&Retention::older_than(0), &Silent).unwrap();
         assert_eq!((collected.archived, collected.skipped), (8, 0), "{collected:?}");
-        assert_eq!(to.archived().unwrap().filter(Result::is_ok).count(), 8);
+        assert_eq!(to.archived().unwrap().flatten().count(), 8);
     }
 
     #[test]

@@ -34,6 +34,9 @@ const ASKING_MAX: usize = 16;
 /// How many leases are worth a thread that asks for them.
 const WORTH_ASKING: usize = 8;
 
+/// How long before an answer its question may have been asked, and the clock been read: longer than a call takes, 10 s.
+const ASKED_MICROSECONDS: i64 = 10_000_000;
+
 /// Which lives of a reservation are there, and their leases.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lives {
@@ -243,9 +246,11 @@ impl<C: Clock> EtcdEngine<C> {
     ///
     /// [`EngineError::Damaged`] when any of it cannot be read: nothing is granted in doubt.
     pub(super) fn snapshot(&self, places: &[String]) -> Result<Snapshot, EngineError> {
-        let question = Transaction { success: self.question(places), ..Transaction::default() };
-        let answer = self.transact(Call::Read("read what is reserved"), &question)?;
-        self.undamaged(places, answer)
+        super::anew(|| {
+            let question = Transaction { success: self.question(places), ..Transaction::default() };
+            let answer = self.transact(Call::Read("read what is reserved"), &question)?;
+            self.undamaged(places, answer)
+        })
     }
 
     /// The same, of an answer to [`EtcdEngine::question`].
@@ -449,8 +454,10 @@ impl<C: Clock> EtcdEngine<C> {
             let recorded = lease.recorded_expiry();
             let lapses_at = match longest {
                 Some(left) => plus(now, left.at_most),
-                // When it was is not known; not later than now.
-                None => recorded.min(now),
+                // By the clock of whoever wrote it.
+                None if recorded <= now => recorded,
+                // That clock is ahead, and when it was is not known: before whoever asks had begun to.
+                None => Timestamp::from_microseconds(now.as_microseconds() - ASKED_MICROSECONDS),
             };
             lease.lapses_at = (lapses_at != recorded).then_some(lapses_at);
         }
@@ -603,7 +610,7 @@ impl<C: Clock> EtcdEngine<C> {
         retention: &Retention,
         progress: &dyn Progress,
     ) -> Result<Collected, EngineError> {
-        let listing = self.all()?;
+        let listing = super::anew(|| self.all())?;
         let now = self.clock.now();
         let mut collected = Collected { damaged: listing.damaged, ..Collected::default() };
         let mut over: Vec<(Token, Lease, Timestamp)> = listing

@@ -65,7 +65,12 @@ fn told(error: &Error) -> String {
     match error {
         Error::Timeout(_) => "it did not answer in time".to_owned(),
         Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
-        Error::Io(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
+        Error::Io(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+            ) =>
+        {
             BROKEN_OFF.to_owned()
         }
         error => error.to_string(),
