@@ -186,7 +186,7 @@ impl Account {
                 Table::default()
             })
         };
-        let (own, shared) = (repository.store().join(OWN_FILE), repository.top().join(SHARED_FILE));
+        let (own, shared) = (repository.store().join(OWN_FILE), shared_file(repository));
         let (own_table, shared_table) = (noted(read(&own)), noted(read(&shared)));
         let variables_table = noted(variables.table());
         let source_of = |has: fn(&Table) -> bool, variable: &str| {
@@ -229,7 +229,7 @@ impl Table {
     /// All that is said of a repository.
     fn of(repository: &Repository, variables: &Variables) -> Result<Table, CommandError> {
         let own = read(&repository.store().join(OWN_FILE))?;
-        let shared = read(&repository.top().join(SHARED_FILE))?;
+        let shared = read(&shared_file(repository))?;
         Ok(variables.table()?.over(own).over(shared))
     }
 
@@ -245,6 +245,16 @@ impl Table {
             password_file: self.password_file.or(weaker.password_file),
             repository: self.repository.or(weaker.repository),
         }
+    }
+}
+
+/// The file that is committed: that of the working tree, else, in a linked worktree whose branch has none, that of the
+/// main one. All worktrees have one store, so they are to use one engine.
+fn shared_file(repository: &Repository) -> PathBuf {
+    let its = repository.top().join(SHARED_FILE);
+    match repository.store().parent() {
+        Some(home) if home != repository.top() && its.symlink_metadata().is_err() => home.join(SHARED_FILE),
+        _ => its,
     }
 }
 

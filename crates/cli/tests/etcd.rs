@@ -167,6 +167,30 @@ fn two_clones_with_one_name_see_each_other() {
     assert_eq!(check(ask().env("MUSE_COORD_REPOSITORY", name)), Some(6));
 }
 
+/// A worktree of a branch that has no `muse.toml` uses the engine of the main one.
+#[test]
+fn a_worktree_uses_the_engine_of_the_others() {
+    let site = Site::without_store();
+    let git = |arguments: &[&str]| muse_testkit::git::git(site.path(), arguments);
+    git(&["init", "--quiet"]);
+    git(&["commit", "--quiet", "--allow-empty", "-m", "old"]);
+    git(&["branch", "old"]);
+    site.muse(&["init"]).run().is_success();
+    let (url, name) = (Etcd::shared().url(), Etcd::repository());
+    let text =
+        format!("[coordination]\nengine = \"etcd\"\nendpoints = [\"{url}\"]\nrepository = \"{name}\"\n");
+    site.file("muse.toml", &text);
+    git(&["worktree", "add", "--quiet", "linked", "old"]);
+    site.coord(&["reserve", "a.py", "--run-id", "alice"]).granted();
+    let linked = site.at("linked");
+    let in_linked = |arguments: &[&str]| Muse::in_folder(&linked, arguments);
+    let denied = in_linked(&["coord", "reserve", "a.py", "--run-id", "bob"]).json().value();
+    assert_eq!(denied["status"], "conflict", "{denied}");
+    // Its own file is stronger.
+    std::fs::write(linked.join("muse.toml"), "[coordination]\nengine = \"files\"\n").unwrap();
+    assert_eq!(in_linked(&["coord", "check", "a.py", "--run-id", "bob"]).json().value()["exit_code"], 0);
+}
+
 #[test]
 fn whoever_cannot_ask_is_told_so() {
     let site = Site::new();

@@ -215,11 +215,11 @@ impl Client {
                         return Ok(answer);
                     }
                     Err(Failed::Refused(why, code)) => {
-                        let error = self.remote(RemoteFailure::Refused, what, format!("{url}: {why}"));
+                        let error = self.remote(refused(what, is_unclear), what, format!("{url}: {why}"));
                         return Err(with_code(error, code));
                     }
                     Err(Failed::LoggedOut(why)) => {
-                        return Err(self.remote(RemoteFailure::Refused, what, format!("{url}: {why}")));
+                        return Err(self.remote(refused(what, is_unclear), what, format!("{url}: {why}")));
                     }
                     Err(Failed::Unreached(why)) => whys.note(url, why),
                     Err(Failed::Unclear(why) | Failed::NotNow(why)) => {
@@ -461,6 +461,14 @@ impl Whys {
 
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What it is that one endpoint says no: a change that another one was asked for before may be carried out all the same.
+const fn refused(what: Call, is_unclear: bool) -> RemoteFailure {
+    match what {
+        Call::Change(_) if is_unclear => RemoteFailure::Unknown,
+        _ => RemoteFailure::Refused,
+    }
 }
 
 /// What a call is for.
