@@ -115,20 +115,25 @@ fn files_tell_their_folder_and_what_is_active() {
     let before = site.snapshot();
     status(&site).json().is_json(0, &[], &fields);
     let text = format!(
-        "engine       files (the default: MUSE_COORD_ENGINE is not set)\nplace        {place}\n\
+        "engine       files (the default: neither MUSE_COORD_ENGINE nor a file says another)\nplace        {place}\n\
          repository   no name is configured\nderived      no name: {why}\nactive       1\n"
     );
     status(&site).run().is_text(0, &text, "");
     assert_eq!(site.snapshot(), before);
 
-    // What is configured for etcd is shown, and what is wrong with it hinders nobody here.
+    // What is configured for etcd is shown. What is wrong with it hinders nobody where the variable chooses the files;
+    // where it does not, nobody can tell which engine it is.
     site.file("muse.toml", "[coordination]\nrepository = \"shop\"\n");
     let value = is(&status(&site).env("MUSE_COORD_ENGINE", "files").json(), 0, "ok");
     assert_eq!(value["chosen_by"], "MUSE_COORD_ENGINE");
     assert_eq!(value["repository"]["configured"], "shop");
     assert_eq!(value["repository"]["configured_in"], site.at("muse.toml").to_str().unwrap());
     site.file("muse.toml", "[coordination\n");
-    warns(&is(&status(&site).json(), 0, "ok"), "muse.toml, line 1");
+    let by_variable = status(&site).env("MUSE_COORD_ENGINE", "files").json();
+    warns(&is(&by_variable, 0, "ok"), "muse.toml, line 1");
+    is(&status(&site).json(), 1, "bad_config");
+    assert_eq!(site.coord(&["list"]).json().value()["status"], "bad_config");
+    std::fs::remove_file(site.at("muse.toml")).unwrap();
 
     // A store that cannot be read works for nobody.
     let held = site.reserve("carol", "c.py", &[]);
