@@ -382,13 +382,18 @@ fn overlaps<'a>(
     candidate: &'a Candidate,
     now: Timestamp,
 ) -> impl Iterator<Item = Overlap> + 'a {
-    request.addresses.iter().filter_map(move |address| {
-        let held = candidate.lease.reservation.addresses.iter().find(|held| address.overlaps(held))?;
-        Some(Overlap {
-            address: address.clone(),
-            held_address: held.clone(),
-            holder: Holder::of(&candidate.lease, now),
-        })
+    overlaps_with(&request.addresses, &candidate.lease, now)
+}
+
+/// One overlap for each of `addresses` that `lease` holds something of.
+pub(crate) fn overlaps_with<'a>(
+    addresses: &'a [Address],
+    lease: &'a Lease,
+    now: Timestamp,
+) -> impl Iterator<Item = Overlap> + 'a {
+    addresses.iter().filter_map(move |address| {
+        let held = lease.reservation.addresses.iter().find(|held| address.overlaps(held))?;
+        Some(Overlap { address: address.clone(), held_address: held.clone(), holder: Holder::of(lease, now) })
     })
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::address::Address;
 use crate::archive::Archived;
 use crate::clock::Timestamp;
-use crate::decide::{Holder, Overlap, sort};
+use crate::decide::{Overlap, overlaps_with, sort};
 use crate::id::{ReservationId, RunId, Token};
 use crate::lease::{Lease, State};
 
@@ -112,11 +112,7 @@ pub(crate) fn later(
         {
             continue;
         }
-        later.extend(addresses.iter().filter_map(|address| {
-            let held = its.addresses.iter().find(|held| address.overlaps(held))?;
-            let holder = Holder::of(other, now);
-            Some(Overlap { address: address.clone(), held_address: held.clone(), holder })
-        }));
+        later.extend(overlaps_with(addresses, other, now));
     }
     sort(&mut later);
     later

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::address::Address;
 use crate::clock::Timestamp;
-use crate::decide::{Blocker, Conflict, Holder, sort_conflicts};
+use crate::decide::{Conflict, overlaps_with, sort_conflicts};
 use crate::id::Token;
 use crate::lease::Lease;
 use crate::record::{Heartbeat, Reservation};
@@ -63,14 +63,7 @@ pub(super) fn in_the_way(carried: &[Carried], standing: &[Lease], now: Timestamp
             if its.reservation_id == other.reservation_id || !excludes(its, other) {
                 continue;
             }
-            conflicts.extend(its.addresses.iter().filter_map(|address| {
-                let held = other.addresses.iter().find(|held| address.overlaps(held))?;
-                Some(Conflict {
-                    address: address.clone(),
-                    held_address: held.clone(),
-                    blocker: Blocker::Holder(Holder::of(lease, now)),
-                })
-            }));
+            conflicts.extend(overlaps_with(&its.addresses, lease, now).map(Conflict::from));
         }
     }
     sort_conflicts(&mut conflicts);

@@ -58,12 +58,7 @@ impl<C: Clock> FileEngine<C> {
         take: impl FnOnce(&Load) -> Result<Vec<Conflict>, EngineError>,
     ) -> Result<Moving, EngineError> {
         let store = self.open_for_moving()?;
-        let was_moved = match moved(&store.root)? {
-            Some(elsewhere) if !is_same_place(&elsewhere, to) => {
-                return Err(EngineError::Moved { to: elsewhere });
-            }
-            there => there.is_some(),
-        };
+        let was_moved = was_moved_to(&store, to)?;
         let lock = lock_of(&store, was_moved)?;
         let now = self.clock.now();
         if !was_moved {
@@ -91,8 +86,8 @@ impl<C: Clock> FileEngine<C> {
         Ok(Moving::Moved(load))
     }
 
-    /// Takes in what `hand_over` gives of a store that was moved here from `from`, and lifts the fence that names it. It is
-    /// told what stands here already and answers with what is in the way of that, or with what is to be taken.
+    /// Takes in what `hand_over` gives of the store at `from`, and lifts the fence that names it. Where something that stands
+    /// here is in the way, `take_back` undoes what `hand_over` did.
     ///
     /// # Errors
     ///
@@ -105,12 +100,7 @@ impl<C: Clock> FileEngine<C> {
         take_back: impl FnOnce() -> Result<(), EngineError>,
     ) -> Result<Moving, EngineError> {
         let store = self.open_for_moving()?;
-        let was_moved = match moved(&store.root)? {
-            Some(elsewhere) if !is_same_place(&elsewhere, from) => {
-                return Err(EngineError::Moved { to: elsewhere });
-            }
-            there => there.is_some(),
-        };
+        let was_moved = was_moved_to(&store, from)?;
         let lock = lock_of(&store, was_moved)?;
         let now = self.clock.now();
         sweep(&store, now)?;
@@ -171,6 +161,14 @@ impl<C: Clock> FileEngine<C> {
         }
         // A store that nobody has used yet could be used by whoever comes next.
         self.open_or_make()
+    }
+}
+
+/// Whether the store was moved to `place`; fails where it was moved elsewhere.
+fn was_moved_to(store: &Store, place: &str) -> Result<bool, EngineError> {
+    match moved(&store.root)? {
+        Some(elsewhere) if !is_same_place(&elsewhere, place) => Err(EngineError::Moved { to: elsewhere }),
+        there => Ok(there.is_some()),
     }
 }
 
