@@ -895,6 +895,19 @@ fn a_beat_by_another_run_never_shortens(bench: &Bench<impl Engine>) {
     assert_eq!(bench.extend(id, "alice/1", 1).0.extended_expires_at, at(600));
 }
 
+fn a_beat_by_another_run_never_shortens_a_renewal(bench: &Bench<impl Engine>) {
+    // As long as what is left of the grant, shorter, and longer.
+    for (number, seconds) in [60, 5, 500].into_iter().enumerate() {
+        let mut wanted = request("alice", &[&format!("{number}.py")], Exclusive);
+        let id = id_of(&bench.grant(&wanted));
+        wanted.ttl = ttl(seconds);
+        let until = bench.grant(&wanted).lease.effective_expiry();
+        assert_eq!(until, at(seconds.max(60)));
+        assert_eq!(bench.extend(id, "bob", 1).0.extended_expires_at, until, "{seconds}");
+        assert_eq!(bench.extend(id, "alice", 1).0.extended_expires_at, at(1), "the holder may");
+    }
+}
+
 fn a_beat_revives_what_lapsed(bench: &Bench<impl Engine>) {
     let id = bench.hold("alice", &["a.py"]);
     bench.clock.advance_seconds(TTL_SECONDS);
@@ -1663,6 +1676,7 @@ conformance! {
     a_beat_extends_from_now_and_leaves_the_record,
     the_holder_may_shorten_but_not_below_the_grant,
     a_beat_by_another_run_never_shortens,
+    a_beat_by_another_run_never_shortens_a_renewal,
     a_beat_revives_what_lapsed,
     a_beat_on_what_is_gone,
     jumps_of_the_clock_break_nothing,

@@ -566,10 +566,11 @@ impl<C: Clock> EtcdEngine<C> {
         let heartbeat = self.heartbeat(id)?;
         let lease = Lease { heartbeat, ..lease.clone() };
         let mut heartbeat = lease.renewal(request.ttl, now);
-        let left = self.left(&lives)?.map(|left| left.at_least);
-        let kept = if let Some(left) = left.filter(|left| *left >= seconds(request.ttl.get())) {
+        let longest = self.longest(&lives)?.map(|(life, left)| (life, left.at_least));
+        let kept = if let Some((life, left)) = longest.filter(|(_, left)| *left >= seconds(request.ttl.get()))
+        {
             heartbeat.extended_expires_at = reading::plus(now, left);
-            self.keep_as_it_is(&lease.reservation, &lives, &mut heartbeat)?
+            self.keep_as_it_is(&lease.reservation, &lives, life, &heartbeat)?
         } else {
             self.keep_for(&lease.reservation, &lives, request.ttl.get(), &mut heartbeat)?
         };
@@ -583,29 +584,40 @@ impl<C: Clock> EtcdEngine<C> {
         reading::companion(&key, id, answer.kvs.first().map(|kv| kv.value.0.as_slice()))
     }
 
-    /// How long the longer one of the two lives lasts; `None` where both are over.
-    fn left(&self, lives: &Lives) -> Result<Option<Left>, EngineError> {
+    /// The longer one of the two lives, and how long it lasts; `None` where both are over.
+    fn longest(&self, lives: &Lives) -> Result<Option<(Life, Left)>, EngineError> {
         let mut longest = None;
-        for lease in lives.leases() {
-            longest = longest.max(self.lessor.left(lease)?);
+        for (life, lease) in lives.each() {
+            let left = self.lessor.left(lease)?.map(|left| (life, left));
+            // Of two that last equally long the heartbeat's.
+            longest = [longest, left].into_iter().flatten().max_by_key(|(_, left)| *left);
         }
         Ok(longest)
     }
 
-    /// Publishes a heartbeat beside the lives that there are.
+    /// Publishes a heartbeat that counts for as long as one of the lives that there are. Where that is the grant's, the
+    /// heartbeat's becomes as long: what the next heartbeat must not shorten is told by it.
     fn keep_as_it_is(
         &self,
         reservation: &Reservation,
         lives: &Lives,
-        heartbeat: &mut Heartbeat,
+        longest: Life,
+        heartbeat: &Heartbeat,
     ) -> Result<bool, EngineError> {
         let id = reservation.reservation_id;
         let key = self.keys.of_reservation(Folder::Heartbeats, id);
+        let beat = self.keys.life_of(id, Life::Beat);
         let mut compare = vec![Compare::present(self.keys.standing(reservation).as_str())];
+        if lives.of(Life::Beat).is_none() {
+            compare.push(Compare::absent(beat.as_str()));
+        }
+        let mut success = vec![Step::put(key.as_str(), bytes(&key, heartbeat)?)];
         for (life, lease) in lives.each() {
             compare.push(Compare::bound(self.keys.life_of(id, life).as_str(), lease));
+            if life == Life::Grant && longest == life {
+                success.push(Step::put_bound(beat.as_str(), Vec::new(), lease));
+            }
         }
-        let success = vec![Step::put(key.as_str(), bytes(&key, heartbeat)?)];
         self.commit("send a heartbeat", Transaction { compare, success, failure: Vec::new() })
     }
 
@@ -789,7 +801,7 @@ impl<C: Clock> EtcdEngine<C> {
         }
         let mut heartbeat = told.beat(&beat.run, beat.extension, now);
         let is_kept = if left.is_some_and(|left| left > seconds(extension)) {
-            self.keep_as_it_is(&lease.reservation, &lives, &mut heartbeat)?
+            self.keep_as_it_is(&lease.reservation, &lives, Life::Beat, &heartbeat)?
         } else {
             match self.keep_for(&lease.reservation, &lives, extension, &mut heartbeat) {
                 Err(error) if lessor::is_full(&error) => {

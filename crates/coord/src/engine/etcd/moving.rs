@@ -173,7 +173,7 @@ impl<C: Clock> EtcdEngine<C> {
         for reservation in snapshot.reservations() {
             let id = reservation.reservation_id;
             let heartbeat: Option<Heartbeat> = self.heartbeat(id)?;
-            let left = self.left(&snapshot.lives(id))?.map(|left| left.at_most);
+            let left = self.longest(&snapshot.lives(id))?.map(|(_, left)| left.at_most);
             carried.push(Carried { reservation: reservation.clone(), heartbeat, left });
         }
         carried.sort_by_key(|carried| carried.reservation.token);
