@@ -11,10 +11,10 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{TestCaseError, TestRunner};
 
-use super::EtcdEngine;
+use super::{Endpoints, EtcdEngine};
 use crate::address::Address;
 use crate::archive::Retention;
-use crate::clock::{Clock as _, ManualClock, Timestamp};
+use crate::clock::{Clock as _, ManualClock, SystemClock, Timestamp};
 use crate::decide::{Blocker, Conflict, Request, TakeOver};
 use crate::engine::memory::MemoryEngine;
 use crate::engine::{Beat, Engine, EngineError, Listing, ReleaseRequest, Reserved, Turn};
@@ -355,18 +355,19 @@ fn the_engine_on_etcd_does_what_the_model_does() {
     });
 }
 
-/// Many ask at the same moment for what overlaps: one is granted it, and no token is granted twice.
+/// Many ask at the same moment for what overlaps: one is granted it, the others are told so, and no token is granted twice.
 #[test]
 fn of_many_who_ask_at_once_one_is_granted_it() {
     const ROUNDS: usize = 4;
     const ASKING: usize = 8;
-    let clock = Arc::new(ManualClock::at_seconds(START_SECONDS));
-    let (url, repository) = (Etcd::shared().url(), Etcd::repository());
-    let engine = || EtcdEngine::by_manual_clock(url, &repository, Arc::clone(&clock), Arc::clone(&clock));
+    // By etcd's own leases: a manual clock's are known to one engine only.
+    let endpoints = Endpoints { urls: vec![Etcd::shared().url().to_owned()], ..Endpoints::default() };
+    let repository = Etcd::repository();
+    let engine = || EtcdEngine::new(&endpoints, &repository, SystemClock).unwrap();
     let engines: Vec<_> = (0..ASKING).map(|_| engine()).collect();
     let barrier = std::sync::Barrier::new(ASKING);
-    let ask = &|number: usize, engine: &EtcdEngine<Arc<ManualClock>>| {
-        let mut tokens = Vec::new();
+    let ask = &|number: usize, engine: &EtcdEngine<SystemClock>| {
+        let mut answers = Vec::new();
         for round in 0..ROUNDS {
             let wanted = format!("src/{round}/{}", ["", "a.py", "**", "a.py::f"][number % 4]);
             let run = format!("run-{number}");
@@ -374,20 +375,24 @@ fn of_many_who_ask_at_once_one_is_granted_it() {
             // One that everybody wants, and one of its own.
             for wanted in [wanted, format!("own/{number}/{round}.py")] {
                 let request = request(&run, &[&wanted], Mode::Exclusive, 3600);
-                // A failure is seen in the number of tokens: who panicked would leave the others waiting.
-                if let Ok(Reserved::Granted(grant)) = engine.grant(&request) {
-                    tokens.push(grant.lease.reservation.token);
-                }
+                // Looked at when all are through: who panicked would leave the others waiting.
+                answers.push(engine.grant(&request));
             }
         }
-        tokens
+        answers
     };
-    let mut tokens: Vec<_> = std::thread::scope(|scope| {
+    let answers: Vec<_> = std::thread::scope(|scope| {
         let asking =
             engines.iter().enumerate().map(|(number, engine)| scope.spawn(move || ask(number, engine)));
         let asking: Vec<_> = asking.collect();
         asking.into_iter().flat_map(|asking| asking.join().unwrap()).collect()
     });
+    let token = |answer: Result<Reserved, EngineError>| match answer.unwrap() {
+        Reserved::Granted(grant) => Some(grant.lease.reservation.token),
+        Reserved::Denied { .. } => None,
+        other => panic!("{other:?}"),
+    };
+    let mut tokens: Vec<_> = answers.into_iter().filter_map(token).collect();
     assert_eq!(tokens.len(), ROUNDS * (ASKING + 1));
     tokens.sort();
     tokens.dedup();
