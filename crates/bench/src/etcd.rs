@@ -124,26 +124,61 @@ fn of_a_heartbeat() -> Outcome<(String, Vec<u8>)> {
     Ok((format!("/muse/bench/coordination/heartbeats/{id}"), to_file_bytes(&heartbeat)?))
 }
 
-/// Raw puts through etcd's JSON gateway.
-struct Putter {
+/// One call of etcd's JSON gateway, made again and again.
+struct Caller {
     agent: ureq::Agent,
     url: String,
     body: Vec<u8>,
 }
 
-impl Putter {
-    fn new(url: &str, client: usize) -> Outcome<Putter> {
-        let (key, value) = of_a_heartbeat()?;
-        let key = format!("{}{client:02}", &key[..key.len() - 2]);
-        let body =
-            serde_json::to_vec(&json!({"key": STANDARD.encode(key), "value": STANDARD.encode(value)}))?;
+impl Caller {
+    fn new(url: &str, path: &str, body: &serde_json::Value) -> Outcome<Caller> {
         let agent = ureq::Agent::config_builder().proxy(None).no_delay(true).build().new_agent();
-        Ok(Putter { agent, url: format!("{url}/v3/kv/put"), body })
+        Ok(Caller { agent, url: format!("{url}{path}"), body: serde_json::to_vec(body)? })
     }
 
-    fn put(&self) -> Outcome<()> {
-        self.agent.post(&self.url).send(&self.body)?.body_mut().read_to_vec()?;
-        Ok(())
+    fn call(&self) -> Outcome<Vec<u8>> {
+        Ok(self.agent.post(&self.url).send(&self.body)?.body_mut().read_to_vec()?)
+    }
+}
+
+/// What a client asks etcd for by itself: a put of a heartbeat's size, and the two calls that a heartbeat cannot do without,
+/// a keep-alive and a transaction that puts as much if a key is bound to that lease still.
+struct Raw {
+    put: Caller,
+    keep_alive: Caller,
+    transaction: Caller,
+}
+
+impl Raw {
+    fn new(url: &str, client: usize) -> Outcome<Raw> {
+        let (key, value) = of_a_heartbeat()?;
+        let key = format!("{}{client:05}", &key[..key.len() - 5]);
+        let lease = (1_000_000 + client).to_string();
+        let (life, moved) = (format!("{key}/life"), format!("{key}/moved"));
+        let [key, life, moved] = [key, life, moved].map(|key| STANDARD.encode(key));
+        let put = json!({"key": key, "value": STANDARD.encode(value)});
+        Caller::new(url, "/v3/lease/grant", &json!({"ID": lease, "TTL": 3600}))?.call()?;
+        Caller::new(url, "/v3/kv/put", &json!({"key": life, "value": "", "lease": lease}))?.call()?;
+        let transaction = json!({
+            "compare": [
+                {"key": life, "target": "LEASE", "result": "EQUAL", "lease": lease},
+                {"key": moved, "target": "CREATE", "result": "EQUAL", "create_revision": "0"},
+                {"key": key, "target": "MOD", "result": "GREATER", "mod_revision": "0"},
+            ],
+            "success": [{"request_put": put}],
+        });
+        let raw = Raw {
+            put: Caller::new(url, "/v3/kv/put", &put)?,
+            keep_alive: Caller::new(url, "/v3/lease/keepalive", &json!({"ID": lease}))?,
+            transaction: Caller::new(url, "/v3/kv/txn", &transaction)?,
+        };
+        raw.put.call()?;
+        let answer: serde_json::Value = serde_json::from_slice(&raw.transaction.call()?)?;
+        if answer["succeeded"] != true {
+            return Err(format!("the transaction was not carried out: {answer}").into());
+        }
+        Ok(raw)
     }
 }
 
@@ -187,7 +222,7 @@ fn rate(calls: u64, took: Duration) -> f64 {
 /// One client: an engine of its own, and what it has reserved.
 struct Client {
     engine: Engine,
-    putter: Putter,
+    raw: Raw,
     run: RunId,
     addresses: Vec<Address>,
     reserved: std::sync::Mutex<Vec<ReservationId>>,
@@ -209,7 +244,7 @@ fn many_clients(url: &str, clients: usize, rows: &mut Rows) -> Outcome<()> {
             let addresses = (0..each).map(|of_it| address(number * each + of_it)).collect::<Outcome<_>>()?;
             Ok(Client {
                 engine: engine(url, &repository)?,
-                putter: Putter::new(url, number)?,
+                raw: Raw::new(url, clients * 100 + number)?,
                 run: RunId::new(format!("client-{number}"))?,
                 addresses,
                 reserved: std::sync::Mutex::default(),
@@ -224,17 +259,22 @@ fn many_clients(url: &str, clients: usize, rows: &mut Rows) -> Outcome<()> {
         }
         Ok(())
     })?;
-    let (mut puts, mut beats) = ((0, Duration::ZERO), (0, Duration::ZERO));
+    let mut turns = [(0, Duration::ZERO); 4];
     // The first turn opens the connections.
     for number in 0..=TURNS {
-        let put = turn(&all, |client| client.putter.put())?;
-        let beaten = turn(&all, |client| {
-            let its = Beat { reservation: client.first()?, run: client.run.clone(), extension: hour };
-            beat(&client.engine, &its)
-        })?;
+        let taken = [
+            turn(&all, |client| client.raw.put.call().map(drop))?,
+            turn(&all, |client| client.raw.keep_alive.call().map(drop))?,
+            turn(&all, |client| client.raw.transaction.call().map(drop))?,
+            turn(&all, |client| {
+                let its = Beat { reservation: client.first()?, run: client.run.clone(), extension: hour };
+                beat(&client.engine, &its)
+            })?,
+        ];
         if number > 0 {
-            puts = (puts.0 + put.0, puts.1 + put.1);
-            beats = (beats.0 + beaten.0, beats.1 + beaten.1);
+            for (all, one) in turns.iter_mut().zip(taken) {
+                *all = (all.0 + one.0, all.1 + one.1);
+            }
         }
     }
     let releasing = together(&all, |client| {
@@ -243,16 +283,26 @@ fn many_clients(url: &str, clients: usize, rows: &mut Rows) -> Outcome<()> {
     })?;
 
     let calls = u64::try_from(each * clients)?;
-    let put = rate(puts.0, puts.1);
-    let mut add = |what: &str, rate: f64, limit: &str| {
-        let compared = format!("{:.2} × raw puts", rate / put);
-        let what = format!("etcd, {clients} clients: {what} a second");
-        rows.add(&what, &format!("{rate:.0}"), if what.contains("raw") { "" } else { &compared }, limit);
+    let [put, keep_alive, transaction, beaten] = turns.map(|(calls, took)| rate(calls, took));
+    // One after the other.
+    let floor = 1.0 / (1.0 / keep_alive + 1.0 / transaction);
+    let mut add = |what: &str, rate: f64, compared: &str, limit: &str| {
+        rows.add(
+            &format!("etcd, {clients} clients: {what} a second"),
+            &format!("{rate:.0}"),
+            compared,
+            limit,
+        );
     };
-    add("raw puts", put, "");
-    add("heartbeats", rate(beats.0, beats.1), "0.5 × raw puts");
-    add("reserves", rate(calls, reserving), "");
-    add("releases", rate(calls, releasing), "");
+    let of_put = |rate: f64| format!("{:.2} × raw puts", rate / put);
+    add("raw puts", put, "", "");
+    add("raw keep-alives and transactions", floor, &of_put(floor), "");
+    let compared = format!("{}, {:.2} × raw keep-alives and transactions", of_put(beaten), beaten / floor);
+    add("heartbeats", beaten, &compared, "0.5 × raw puts");
+    for (what, took) in [("reserves", reserving), ("releases", releasing)] {
+        let rate = rate(calls, took);
+        add(what, rate, &of_put(rate), "");
+    }
     Ok(())
 }
 

@@ -125,7 +125,7 @@ mod tests {
     use super::*;
     use crate::clock::SystemClock;
     use crate::decide::Request;
-    use crate::engine::etcd::keys::{Keys, Life};
+    use crate::engine::etcd::keys::Life;
     use crate::engine::etcd::{Endpoints, EtcdEngine};
     use crate::engine::{Beat, Beaten, Engine as _, Reserved};
     use crate::id::RunId;
@@ -179,8 +179,7 @@ mod tests {
         engine().beat(&beat(60)).unwrap();
         let client = Arc::clone(&engine().client);
         let lessor = Between { etcd: Etcd(Arc::clone(&client)), other: engine(), beat: beat(60) };
-        let interrupted =
-            EtcdEngine { client, keys: Keys::of(&repository), clock: SystemClock, lessor: Box::new(lessor) };
+        let interrupted = EtcdEngine::with(client, &repository, SystemClock, Box::new(lessor));
         assert!(matches!(interrupted.beat(&beat(120)), Ok(Beaten::Extended { .. })));
         let (_, lives) = engine().found(id).unwrap().unwrap();
         assert!(lives.of(Life::Beat).is_some(), "{lives:?}");

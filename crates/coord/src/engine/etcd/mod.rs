@@ -2,7 +2,7 @@
 //!
 //! etcd's leader keeps the time: a reservation is active while one of two keys is there that are bound to leases
 //! (`keys.rs`), and no client's clock decides. Every change is one transaction. A grant reads what stands, asks
-//! [`decide`], and commits on the conditions that no other grant has happened since (all of them
+//! [`decide`](crate::decide::decide), and commits on the conditions that no other grant has happened since (all of them
 //! change the key `token`), that what it supersedes is still lapsed, and that what it relies on is still there. If one of
 //! them fails it reads again. Heartbeats change no such key, so they disturb nobody.
 //!
@@ -12,8 +12,10 @@
 //! **Times** that are told are the reader's clock plus what etcd says is left, in whole seconds. Times in records are of
 //! whoever wrote them.
 
+mod beating;
 mod checking;
 mod client;
+mod granting;
 mod keys;
 mod lessor;
 mod line;
@@ -36,43 +38,34 @@ use std::time::Duration;
 pub use self::client::{Endpoints, EndpointsError};
 pub use self::server::Server;
 
+use self::beating::LastBeats;
 use self::client::{Call, Client, DEADLINE};
-use self::keys::{Folder, Keys, Life};
-use self::lessor::{Etcd, Left, Lessor};
-use self::line::Place;
-use self::reading::{Lives, Snapshot};
-use self::wire::{Compare, Int, Range, RangeAnswer, Step, Transaction, TransactionAnswer};
+use self::granting::Denial;
+use self::keys::{Folder, Keys};
+use self::lessor::{Etcd, Lessor};
+use self::reading::Snapshot;
+use self::wire::{Compare, Range, RangeAnswer, Step, Transaction, TransactionAnswer};
 use crate::address::Address;
 use crate::archive::{Archived, Collected, Retention};
 #[cfg(test)]
 use crate::clock::ManualClock;
 use crate::clock::{Clock, Stopwatch, Timestamp};
-use crate::decide::{Blocker, Candidate, Conflict, Decision, Request, decide};
+use crate::decide::{Blocker, Conflict, Request};
 use crate::engine::changes::{Changes, Interest};
 use crate::engine::{
-    Beat, Beaten, Engine, EngineError, Grant, Lines, Listing, ReleaseRequest, Released, Reserved, Turn,
+    Beat, Beaten, Engine, EngineError, Lines, Listing, ReleaseRequest, Released, Reserved, Turn,
 };
-use crate::id::{ReservationId, RunId, TicketNumber, Token};
+use crate::id::{ReservationId, RunId, TicketNumber};
 use crate::lease::{Lease, Mark, State};
 use crate::progress::Progress;
 use crate::queue::{LEASE_SECONDS, Queue, Ticket, deadlock, position};
-use crate::record::{Heartbeat, RecordError, Release, Reservation, to_file_bytes};
-
-/// How many lapsed reservations one grant supersedes: etcd takes 128 conditions and 128 steps a transaction, each of
-/// these needs three of the first and two of the second, and the grant itself and a take-over need some.
-const SUPERSEDED_MAX: usize = 38;
+use crate::record::{RecordError, Release, to_file_bytes};
 
 /// How many reservations one transaction moves into the archive: each takes seven steps.
 const ARCHIVED_AT_ONCE: usize = 16;
 
 /// How many bytes of records one transaction moves, where it is more than one reservation's: etcd takes 1.5 MiB a request.
 const MOVED_BYTES_MAX: usize = 1 << 20;
-
-/// How old a lease may be that a grant is bound to: what etcd's times, of whole seconds, do not tell.
-const FRESH: Duration = Duration::from_millis(200);
-
-/// How often a request is overtaken before it waits in line: once is told in the same call, and tried again at once.
-const LOSSES_BEFORE_LINE: usize = 2;
 
 /// The engine on etcd.
 #[derive(Debug)]
@@ -81,6 +74,7 @@ pub struct EtcdEngine<C> {
     keys: Keys,
     clock: C,
     lessor: Box<dyn Lessor>,
+    last_beats: LastBeats,
 }
 
 impl<C: Clock> EtcdEngine<C> {
@@ -92,7 +86,11 @@ impl<C: Clock> EtcdEngine<C> {
     pub fn new(endpoints: &Endpoints, repository: &str, clock: C) -> Result<EtcdEngine<C>, EndpointsError> {
         let client = Arc::new(Client::new(endpoints)?);
         let lessor = Box::new(Etcd(Arc::clone(&client)));
-        Ok(EtcdEngine { client, keys: Keys::of(repository), clock, lessor })
+        Ok(EtcdEngine::with(client, repository, clock, lessor))
+    }
+
+    fn with(client: Arc<Client>, repository: &str, clock: C, lessor: Box<dyn Lessor>) -> EtcdEngine<C> {
+        EtcdEngine { client, keys: Keys::of(repository), clock, lessor, last_beats: LastBeats::default() }
     }
 
     /// One whose leases lapse by a manual clock.
@@ -106,7 +104,7 @@ impl<C: Clock> EtcdEngine<C> {
         let endpoints = Endpoints { urls: vec![url.to_owned()], ..Endpoints::default() };
         let client = Arc::new(Client::new(&endpoints).unwrap());
         let lessor = Box::new(testing::Manual::new(Arc::clone(&client), manual));
-        EtcdEngine { client, keys: Keys::of(repository), clock, lessor }
+        EtcdEngine::with(client, repository, clock, lessor)
     }
 
     /// From now on no call waits for longer than this: for whoever has seen that etcd does not answer, and has no time.
@@ -174,6 +172,19 @@ impl<C: Clock> EtcdEngine<C> {
         self.client.call("/v3/kv/txn", what, transaction)
     }
 
+    /// Whether what is tried again and again may be tried once more.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Busy`] when the time of a call is up.
+    fn has_time(&self, key: &str, time: &Stopwatch) -> Result<(), EngineError> {
+        let waited = time.elapsed();
+        if waited > DEADLINE {
+            return Err(EngineError::Busy { path: named(key), holder_pid: None, waited });
+        }
+        Ok(())
+    }
+
     /// Commits, on the condition that the store was not moved. `false` where a condition does not hold.
     fn commit(&self, what: &'static str, transaction: Transaction) -> Result<bool, EngineError> {
         Ok(self.commit_or_read(what, transaction)?.is_some_and(|answer| answer.succeeded))
@@ -237,587 +248,7 @@ fn named(key: &str) -> PathBuf {
     PathBuf::from(format!("etcd:{key}"))
 }
 
-/// A request that somebody is in the way of.
-struct Denial {
-    snapshot: Snapshot,
-    conflicts: Vec<Conflict>,
-    candidates: Vec<Candidate>,
-    ahead: Vec<Ticket>,
-    now: Timestamp,
-}
-
 impl<C: Clock> EtcdEngine<C> {
-    /// Grants `request`, which waits with the ticket of `place`, if it does, or answers what `denied` makes of the
-    /// denial; `None` from it is to read again.
-    fn attempt<A: From<Reserved>>(
-        &self,
-        request: &Request,
-        place: Option<(TicketNumber, A)>,
-        mut denied: impl FnMut(Denial) -> Result<Option<A>, EngineError>,
-    ) -> Result<A, EngineError> {
-        let ticket = place.as_ref().map(|(ticket, _)| *ticket);
-        let mut lost = place.map(|(_, lost)| lost);
-        let time = Stopwatch::start();
-        // What a transaction was asked for that no answer came to, or that failed: it may be there all the same.
-        let mut tried: Vec<ReservationId> = Vec::new();
-        let mut ttl = request.ttl;
-        let places = self.keys.standing_near(&request.addresses);
-        let mut prepared = None;
-        let mut read: Option<Snapshot> = None;
-        let mut place_in_line: Option<Place> = None;
-        let mut losses = 0;
-        loop {
-            if losses >= LOSSES_BEFORE_LINE && place_in_line.is_none() {
-                place_in_line = self.wait_in_line(request);
-                read = None;
-            }
-            let mut snapshot = match read.take() {
-                Some(snapshot) => snapshot,
-                None => self.snapshot(&places)?,
-            };
-            let now = self.clock.now();
-            if let Some(granted) = self.granted_already(&mut snapshot, &tried, request)? {
-                return Ok(granted.into());
-            }
-            if let Some(ticket) = ticket
-                && !snapshot.has_ticket(ticket, &request.run)
-                && let Some(lost) = lost.take()
-            {
-                return Ok(lost);
-            }
-            let ahead = snapshot.ahead(request, ticket);
-            let candidates = self.candidates(&mut snapshot, &request.addresses, now)?;
-            let void = match self.is_take_over_void(request, &candidates, now)? {
-                Ok(void) => void,
-                Err(refused) => return Ok(refused.into()),
-            };
-            let take_over = request.take_over.clone().filter(|_| !void);
-            let asked = Request { ttl, take_over, ..request.clone() };
-            match decide(&asked, &candidates, &ahead, now) {
-                Decision::Deny { conflicts } => {
-                    self.give_back(&mut prepared);
-                    let denial = Denial { snapshot, conflicts, candidates, ahead, now };
-                    if let Some(answer) = denied(denial)? {
-                        return Ok(answer);
-                    }
-                    losses += 1;
-                }
-                Decision::Renew { candidate, notices } => {
-                    let lease = &candidates[candidate].lease;
-                    if let Some(lease) = self.renew(&snapshot, &asked, lease, now)? {
-                        let grant = Grant {
-                            lease,
-                            renewed: true,
-                            notices,
-                            superseded: 0,
-                            take_over_was_void: void,
-                            untidied: None,
-                        };
-                        return Ok(Reserved::Granted(Box::new(grant)).into());
-                    }
-                }
-                Decision::Grant { supersede, notices } => {
-                    let superseded: Vec<&Lease> =
-                        supersede.iter().map(|&position| &candidates[position].lease).collect();
-                    let write = Write {
-                        snapshot: &snapshot,
-                        ticket,
-                        superseded: &superseded,
-                        candidates: &candidates,
-                    };
-                    match self.write_grant(&asked, &write, &places, &mut prepared, now)? {
-                        Written::Granted(lease) => {
-                            let grant = Grant {
-                                lease: *lease,
-                                renewed: false,
-                                notices,
-                                superseded: superseded.len(),
-                                take_over_was_void: void,
-                                untidied: None,
-                            };
-                            return Ok(Reserved::Granted(Box::new(grant)).into());
-                        }
-                        Written::Overtaken(id, next) => {
-                            tried.push(id);
-                            losses += 1;
-                            // It is tried again at once, with what was read when it was lost.
-                            read = next.map(|next| *next);
-                        }
-                        Written::Longer(seconds) => ttl = seconds,
-                    }
-                }
-            }
-            if time.elapsed() > DEADLINE {
-                return Err(EngineError::Busy {
-                    path: format!("etcd:{}", self.keys.token()).into(),
-                    holder_pid: None,
-                    waited: time.elapsed(),
-                });
-            }
-        }
-    }
-
-    /// Whether what the request takes over has ended already; what it is answered where it cannot be taken over.
-    fn is_take_over_void(
-        &self,
-        request: &Request,
-        candidates: &[Candidate],
-        now: Timestamp,
-    ) -> Result<Result<bool, Reserved>, EngineError> {
-        let Some(take_over) = &request.take_over else { return Ok(Ok(false)) };
-        let id = take_over.reservation;
-        if candidates.iter().any(|its| its.lease.reservation.reservation_id == id) {
-            return Ok(Ok(false));
-        }
-        Ok(match self.find(id)?.map(|lease| lease.state(now)) {
-            None => Err(Reserved::NothingToTakeOver),
-            Some(State::Active | State::Lapsed) => Err(Reserved::TakeOverElsewhere),
-            Some(State::Released | State::Superseded) => Ok(true),
-        })
-    }
-
-    /// A place in the line of those who were overtaken, at its head.
-    fn wait_in_line(&self, request: &Request) -> Option<Place> {
-        let lease = self.keys.lease_of_place(&request.run, self.clock.now(), std::process::id());
-        let name = self.keys.folder(Folder::Line);
-        Place::wait(&self.client, name.trim_end_matches('/').to_owned(), lease)
-    }
-
-    /// The reservation of an earlier turn, whose answer got lost.
-    fn granted_already(
-        &self,
-        snapshot: &mut Snapshot,
-        tried: &[ReservationId],
-        request: &Request,
-    ) -> Result<Option<Reserved>, EngineError> {
-        let Some(reservation) = tried.iter().find_map(|id| snapshot.standing(*id)).cloned() else {
-            return Ok(None);
-        };
-        let now = self.clock.now();
-        let candidates = self.candidates(snapshot, &request.addresses, now)?;
-        let notices = crate::decide::notices(request, &candidates, now);
-        let id = reservation.reservation_id;
-        self.look_for_lives(snapshot, &[id])?;
-        let mut leases = self.with_lives(vec![Lease::fresh(reservation)], |id| snapshot.lives(id), now)?;
-        Ok(leases.pop().map(|lease| {
-            Reserved::Granted(Box::new(Grant {
-                lease,
-                renewed: false,
-                notices,
-                superseded: 0,
-                take_over_was_void: false,
-                untidied: None,
-            }))
-        }))
-    }
-
-    /// What of the standing reservations overlaps `addresses`, whose places the snapshot is of.
-    fn candidates(
-        &self,
-        snapshot: &mut Snapshot,
-        addresses: &[Address],
-        now: Timestamp,
-    ) -> Result<Vec<Candidate>, EngineError> {
-        let found: Vec<Lease> = snapshot.overlapping(addresses).cloned().map(Lease::fresh).collect();
-        let ids: Vec<ReservationId> = found.iter().map(|lease| lease.reservation.reservation_id).collect();
-        self.look_for_lives(snapshot, &ids)?;
-        let leases = self.with_lives(found, |id| snapshot.lives(id), now)?;
-        Ok(leases.into_iter().map(|lease| Candidate { lease, being_extended: false }).collect())
-    }
-
-    /// Ends a lease that was to be bound to a grant. Should an attempt that no answer came to be carried out yet, it grants
-    /// nothing any more.
-    fn give_back(&self, prepared: &mut Option<Prepared>) {
-        if let Some(Prepared { lease, .. }) = prepared.take() {
-            self.lessor.end(lease);
-        }
-    }
-
-    /// A lease of so many seconds from now. One that an earlier attempt was not granted with is taken again: to keep it
-    /// alive etcd writes nothing.
-    fn prepare(
-        &self,
-        prepared: &mut Option<Prepared>,
-        id: ReservationId,
-        seconds: u32,
-    ) -> Result<(Int, u32), EngineError> {
-        if let Some(its) = prepared.as_ref().filter(|its| its.seconds == seconds)
-            && (its.since.elapsed() < FRESH || self.lessor.keep_alive(its.lease)?)
-        {
-            return Ok((its.lease, seconds));
-        }
-        let lease = self.keys.lease_of(id, Life::Grant, seconds);
-        let granted = self.lessor.grant(lease, seconds)?;
-        *prepared = Some(Prepared { lease, seconds: granted, since: Stopwatch::start() });
-        Ok((lease, granted))
-    }
-
-    fn write_grant(
-        &self,
-        request: &Request,
-        &Write { snapshot, ticket, superseded, candidates }: &Write<'_>,
-        places: &[String],
-        prepared: &mut Option<Prepared>,
-        now: Timestamp,
-    ) -> Result<Written, EngineError> {
-        if superseded.len() > SUPERSEDED_MAX {
-            return Err(EngineError::TooManyLapsed { found: superseded.len(), max: SUPERSEDED_MAX });
-        }
-        let token = Token::next(snapshot.token(), now.milliseconds_since_1970()).ok_or_else(|| {
-            EngineError::TokensExhausted { path: format!("etcd:{}", self.keys.token()).into() }
-        })?;
-        let record_key = self.keys.folder(Folder::Reservations);
-        let reservation =
-            request.reservation_for(ticket, token, now).map_err(|source| damaged(&record_key, source))?;
-        let id = reservation.reservation_id;
-        let seconds = request.ttl.get();
-        let (lease, granted) = self.prepare(prepared, id, seconds)?;
-        if granted != seconds {
-            // What the record says is what etcd keeps.
-            self.give_back(prepared);
-            return match crate::record::TtlSeconds::new(granted.into()) {
-                Ok(longer) if granted > seconds => Ok(Written::Longer(longer)),
-                _ => Err(EngineError::Remote {
-                    failure: crate::engine::RemoteFailure::Refused,
-                    operation: "grant a lease",
-                    endpoints: self.client.endpoints().join(", "),
-                    why: format!("it gave {granted} s where {seconds} s were asked for"),
-                    grpc_code: None,
-                }),
-            };
-        }
-        let record = bytes(&record_key, &reservation)?;
-        let mut transaction = Transaction {
-            compare: vec![Compare::unchanged(self.keys.token().as_str(), snapshot.token_revision())],
-            success: vec![
-                Step::put(self.keys.token().as_str(), format!("{token}\n").into_bytes()),
-                Step::put(self.keys.of_reservation(Folder::Reservations, id).as_str(), record.clone()),
-                Step::put(self.keys.standing(&reservation).as_str(), record),
-                Step::put_bound(self.keys.life_of(id, Life::Grant).as_str(), Vec::new(), lease),
-            ],
-            failure: self.question(places),
-        };
-        for lapsed in superseded {
-            let its = lapsed.reservation.reservation_id;
-            let standing = self.keys.standing(&lapsed.reservation);
-            let key = self.keys.of_reservation(Folder::Superseded, its);
-            let mark = bytes(&key, &lapsed.superseded_by(id, &request.run, now))?;
-            transaction.compare.push(Compare::present(standing.as_str()));
-            for life in [Life::Grant, Life::Beat] {
-                transaction.compare.push(Compare::absent(self.keys.life_of(its, life).as_str()));
-            }
-            transaction.success.push(Step::put(key.as_str(), mark));
-            transaction.success.push(Step::delete(standing.as_str()));
-        }
-        let mut ended = Vec::new();
-        if let Some(take_over) = &request.take_over
-            && let Some(target) = candidates
-                .iter()
-                .map(|candidate| &candidate.lease.reservation)
-                .find(|reservation| reservation.reservation_id == take_over.reservation)
-        {
-            let its = target.reservation_id;
-            let standing = self.keys.standing(target);
-            let key = self.keys.of_reservation(Folder::Releases, its);
-            let release =
-                Release::new(its, Some(&target.run_id), &request.run, Some(take_over.reason.clone()), now);
-            transaction.compare.push(Compare::present(standing.as_str()));
-            transaction.success.push(Step::put(key.as_str(), bytes(&key, &release)?));
-            transaction.success.push(Step::delete(standing.as_str()));
-            transaction.success.push(Step::delete_all(&self.keys.life(its)));
-            ended.extend(snapshot.lives(its).leases());
-        }
-        if let Some(ticket) = ticket {
-            let key = self.keys.ticket(ticket);
-            transaction.compare.push(Compare::present(key.as_str()));
-            transaction.success.push(Step::delete(key.as_str()));
-        }
-        match self.commit_or_read("grant a reservation", transaction)? {
-            Some(answer) if answer.succeeded => {}
-            // Overtaken, or granted by an attempt whose answer got lost: what was read instead tells.
-            Some(answer) => {
-                let next = self.undamaged(places, answer)?;
-                return Ok(Written::Overtaken(id, Some(Box::new(next))));
-            }
-            None => {
-                *prepared = None;
-                return Ok(Written::Overtaken(id, None));
-            }
-        }
-        for lease in ended {
-            self.lessor.end(lease);
-        }
-        if let Some(ticket) = ticket {
-            self.lessor.end(self.keys.lease_of_ticket(ticket));
-        }
-        Ok(Written::Granted(Box::new(Lease::fresh(reservation))))
-    }
-
-    /// Extends what the run has already, and never shortens it; `None` if it changed meanwhile.
-    fn renew(
-        &self,
-        snapshot: &Snapshot,
-        request: &Request,
-        lease: &Lease,
-        now: Timestamp,
-    ) -> Result<Option<Lease>, EngineError> {
-        let id = lease.reservation.reservation_id;
-        let lives = snapshot.lives(id);
-        let heartbeat = self.heartbeat(id)?;
-        let lease = Lease { heartbeat, ..lease.clone() };
-        let mut heartbeat = lease.renewal(request.ttl, now);
-        let longest = self.longest(&lives)?.map(|(life, left)| (life, left.at_least));
-        let kept = if let Some((life, left)) = longest.filter(|(_, left)| *left >= seconds(request.ttl.get()))
-        {
-            heartbeat.extended_expires_at = reading::plus(now, left);
-            self.keep_as_it_is(&lease.reservation, &lives, life, &heartbeat)?
-        } else {
-            self.keep_for(&lease.reservation, &lives, request.ttl.get(), &mut heartbeat)?
-        };
-        Ok(kept.then_some(Lease { heartbeat: Some(heartbeat), lapses_at: None, ..lease }))
-    }
-
-    fn heartbeat(&self, id: ReservationId) -> Result<Option<Heartbeat>, EngineError> {
-        let key = self.keys.of_reservation(Folder::Heartbeats, id);
-        let answer =
-            self.range("read a heartbeat", &Range { key: key.as_str().into(), ..Range::default() })?;
-        reading::companion(&key, id, answer.kvs.first().map(|kv| kv.value.0.as_slice()))
-    }
-
-    /// The longer one of the two lives, and how long it lasts; `None` where both are over.
-    fn longest(&self, lives: &Lives) -> Result<Option<(Life, Left)>, EngineError> {
-        let mut longest = None;
-        for (life, lease) in lives.each() {
-            let left = self.lessor.left(lease)?.map(|left| (life, left));
-            // Of two that last equally long the heartbeat's.
-            longest = [longest, left].into_iter().flatten().max_by_key(|(_, left)| *left);
-        }
-        Ok(longest)
-    }
-
-    /// Publishes a heartbeat that counts for as long as one of the lives that there are. Where that is the grant's, the
-    /// heartbeat's becomes as long: what the next heartbeat must not shorten is told by it.
-    fn keep_as_it_is(
-        &self,
-        reservation: &Reservation,
-        lives: &Lives,
-        longest: Life,
-        heartbeat: &Heartbeat,
-    ) -> Result<bool, EngineError> {
-        let id = reservation.reservation_id;
-        let key = self.keys.of_reservation(Folder::Heartbeats, id);
-        let beat = self.keys.life_of(id, Life::Beat);
-        let mut compare = vec![Compare::present(self.keys.standing(reservation).as_str())];
-        if lives.of(Life::Beat).is_none() {
-            compare.push(Compare::absent(beat.as_str()));
-        }
-        let mut success = vec![Step::put(key.as_str(), bytes(&key, heartbeat)?)];
-        for (life, lease) in lives.each() {
-            compare.push(Compare::bound(self.keys.life_of(id, life).as_str(), lease));
-            if life == Life::Grant && longest == life {
-                success.push(Step::put_bound(beat.as_str(), Vec::new(), lease));
-            }
-        }
-        self.commit("send a heartbeat", Transaction { compare, success, failure: Vec::new() })
-    }
-
-    /// Gives the reservation a life of `extension` seconds from now, and publishes the heartbeat; `false` where it was
-    /// released or superseded, or its life is another one meanwhile. Of this and a grant that supersedes it one fails: each
-    /// goes by what the other changes.
-    fn keep_for(
-        &self,
-        reservation: &Reservation,
-        lives: &Lives,
-        extension: u32,
-        heartbeat: &mut Heartbeat,
-    ) -> Result<bool, EngineError> {
-        let id = reservation.reservation_id;
-        let new = self.keys.lease_of(id, Life::Beat, extension);
-        let granted = self.lessor.grant(new, extension)?;
-        if granted > extension {
-            // A time below etcd's shortest.
-            let until = heartbeat.last_beat_at.plus_seconds(granted);
-            heartbeat.extended_expires_at = heartbeat.extended_expires_at.max(until);
-        }
-        let key = self.keys.of_reservation(Folder::Heartbeats, id);
-        let beat = self.keys.life_of(id, Life::Beat);
-        let mut compare = vec![Compare::present(self.keys.standing(reservation).as_str())];
-        compare.push(match lives.of(Life::Beat) {
-            Some(old) => Compare::bound(beat.as_str(), old),
-            None => Compare::absent(beat.as_str()),
-        });
-        let success = vec![
-            Step::put_bound(beat.as_str(), Vec::new(), new),
-            Step::put(key.as_str(), bytes(&key, heartbeat)?),
-        ];
-        // The old lease is left to lapse. It is also that of a later heartbeat of that length, which may have bound the life
-        // to it again by the time that it would be ended.
-        self.commit("send a heartbeat", Transaction { compare, success, failure: Vec::new() })
-    }
-}
-
-impl<C: Clock> EtcdEngine<C> {
-    /// Keeps a reservation alive by the lease that it was granted with, where etcd is full and gives no other. `None`
-    /// where that one is over, or is shorter than what is asked for.
-    fn keep_by_grant(
-        &self,
-        lease: &Lease,
-        lives: &Lives,
-        extension: u32,
-    ) -> Result<Option<bool>, EngineError> {
-        let id = lease.reservation.reservation_id;
-        // One that was moved here has another, of the time that it had left.
-        let ttl = lease.reservation.ttl_seconds.get();
-        let whole = self.keys.lease_of(id, Life::Grant, ttl);
-        let Some(its) = lives.of(Life::Grant).filter(|its| *its == whole && ttl >= extension) else {
-            return Ok(None);
-        };
-        if !self.lessor.keep_alive(its)? {
-            return Ok(None);
-        }
-        let compare = vec![
-            Compare::present(self.keys.standing(&lease.reservation).as_str()),
-            Compare::bound(self.keys.life_of(id, Life::Grant).as_str(), its),
-            Compare::absent(self.keys.moved().as_str()),
-        ];
-        let question = Transaction { compare, ..Transaction::default() };
-        Ok(Some(self.transact(Call::Read("send a heartbeat"), &question)?.succeeded))
-    }
-}
-
-/// A lease that a grant is to be bound to.
-struct Prepared {
-    lease: Int,
-    seconds: u32,
-    /// When it had its whole time.
-    since: Stopwatch,
-}
-
-/// What a grant is written by.
-struct Write<'a> {
-    snapshot: &'a Snapshot,
-    ticket: Option<TicketNumber>,
-    superseded: &'a [&'a Lease],
-    candidates: &'a [Candidate],
-}
-
-/// What became of writing a grant.
-enum Written {
-    Granted(Box<Lease>),
-    /// Something has changed since it was read, and is now as it was read then; or it was granted, and the answer got lost.
-    Overtaken(ReservationId, Option<Box<Snapshot>>),
-    /// etcd gives no shorter lease than this one.
-    Longer(crate::record::TtlSeconds),
-}
-
-fn seconds(seconds: u32) -> Duration {
-    Duration::from_secs(seconds.into())
-}
-
-impl<C: Clock> EtcdEngine<C> {
-    /// The heartbeat of a reservation whose last one had the same extension: its lease is kept alive, and the heartbeat
-    /// published if the reservation still lives by it. `None` where that is not so.
-    fn beat_again(&self, beat: &Beat) -> Result<Option<Beaten>, EngineError> {
-        let id = beat.reservation;
-        let lease = self.keys.lease_of(id, Life::Beat, beat.extension.get());
-        // Before it is kept alive: what is told of its end is never later than etcd's own.
-        let now = self.clock.now();
-        if !self.lessor.keep_alive(lease)? {
-            return Ok(None);
-        }
-        let key = self.keys.of_reservation(Folder::Heartbeats, id);
-        let heartbeat = Heartbeat {
-            schema_version: crate::record::SCHEMA_VERSION,
-            reservation_id: id,
-            run_id: beat.run.clone(),
-            last_beat_at: now,
-            extended_expires_at: now.plus_seconds(beat.extension.get()),
-            extra: crate::record::Extra::new(),
-        };
-        let record = self.keys.of_reservation(Folder::Reservations, id);
-        let mut transaction = Transaction {
-            compare: vec![
-                // What is released, superseded or taken over has no life.
-                Compare::bound(self.keys.life_of(id, Life::Beat).as_str(), lease),
-                Compare::absent(self.keys.moved().as_str()),
-            ],
-            success: vec![
-                Step::get(key.as_str()),
-                Step::get(record.as_str()),
-                Step::put(key.as_str(), bytes(&key, &heartbeat)?),
-            ],
-            failure: Vec::new(),
-        };
-        let mut answer = self.transact(Call::Change("send a heartbeat"), &transaction);
-        if answer.as_ref().is_err_and(lessor::is_full) {
-            // Nobody reads of it, but it is kept.
-            transaction.success.pop();
-            answer = self.transact(Call::Read("send a heartbeat"), &transaction);
-        }
-        let answer = answer?;
-        if !answer.succeeded {
-            return Ok(None);
-        }
-        let value =
-            |at: usize| answer.responses.get(at)?.response_range.kvs.first().map(|kv| kv.value.0.as_slice());
-        let before: Option<Heartbeat> = reading::companion(&key, id, value(0))?;
-        if before.is_some_and(|before| !before.extra.is_empty()) {
-            // What another version wrote beside is carried along.
-            return Ok(None);
-        }
-        let reservation = Reservation::from_bytes(id, value(1).unwrap_or_default())
-            .map_err(|source| damaged(&record, source))?;
-        Ok(Some(Beaten::Extended {
-            heartbeat,
-            holder: reservation.run_id,
-            lapsed_seconds: None,
-            already_over: false,
-        }))
-    }
-
-    fn beat_anew(&self, beat: &Beat) -> Result<Option<Beaten>, EngineError> {
-        let id = beat.reservation;
-        let Some((lease, lives)) = self.found(id)? else { return Ok(Some(Beaten::NotFound)) };
-        if lease.release.is_present() {
-            return Ok(Some(Beaten::Released));
-        }
-        if let Mark::Read(mark) = &lease.supersession {
-            return Ok(Some(Beaten::Superseded(mark.clone())));
-        }
-        let now = self.clock.now();
-        let lapsed_seconds =
-            if lives.is_over() { Some(lease.lapsed_seconds(now).unwrap_or(0)) } else { None };
-        let is_holder = lease.reservation.run_id == beat.run;
-        let extension = beat.extension.get();
-        let left = match lives.of(Life::Beat) {
-            Some(its) if !is_holder => self.lessor.left(its)?.map(|left| left.at_least),
-            _ => None,
-        };
-        // The times of records are of whoever wrote them; what is left is etcd's word.
-        let until = left.map(|left| reading::plus(now, left));
-        let mut told = Lease { heartbeat: lease.heartbeat.clone(), ..lease.clone() };
-        if let Some(heartbeat) = &mut told.heartbeat {
-            heartbeat.extended_expires_at = until.unwrap_or(now);
-        }
-        let mut heartbeat = told.beat(&beat.run, beat.extension, now);
-        let is_kept = if left.is_some_and(|left| left > seconds(extension)) {
-            self.keep_as_it_is(&lease.reservation, &lives, Life::Beat, &heartbeat)?
-        } else {
-            match self.keep_for(&lease.reservation, &lives, extension, &mut heartbeat) {
-                Err(error) if lessor::is_full(&error) => {
-                    self.keep_by_grant(&lease, &lives, extension)?.ok_or(error)?
-                }
-                kept => kept?,
-            }
-        };
-        Ok(is_kept.then_some(Beaten::Extended {
-            heartbeat,
-            holder: lease.reservation.run_id,
-            lapsed_seconds,
-            already_over: false,
-        }))
-    }
-
     fn release_one(
         &self,
         request: &ReleaseRequest,
@@ -873,13 +304,7 @@ impl<C: Clock> EtcdEngine<C> {
                 return Ok(Released::Released);
             }
             was_tried = true;
-            if time.elapsed() > DEADLINE {
-                return Err(EngineError::Busy {
-                    path: format!("etcd:{key}").into(),
-                    holder_pid: None,
-                    waited: time.elapsed(),
-                });
-            }
+            self.has_time(&key, &time)?;
         }
     }
 
@@ -1003,13 +428,7 @@ impl<C: Clock> Engine for EtcdEngine<C> {
             if let Some(beaten) = self.beat_anew(beat)? {
                 return Ok(beaten);
             }
-            if time.elapsed() > DEADLINE {
-                return Err(EngineError::Busy {
-                    path: format!("etcd:{}", self.keys.life(beat.reservation)).into(),
-                    holder_pid: None,
-                    waited: time.elapsed(),
-                });
-            }
+            self.has_time(&self.keys.life(beat.reservation), &time)?;
         }
     }
 

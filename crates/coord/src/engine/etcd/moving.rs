@@ -1,6 +1,6 @@
 //! Moving what stands to etcd, and away from it.
 
-use super::client::{Call, DEADLINE};
+use super::client::Call;
 use super::keys::{Folder, Life};
 use super::wire::{Compare, Int, Range, Step, Transaction};
 use super::{EtcdEngine, MOVED_BYTES_MAX, bytes, reading};
@@ -77,12 +77,8 @@ impl<C: Clock> EtcdEngine<C> {
                 if brought == load.carried.len() {
                     return Ok(Vec::new());
                 }
-            } else if time.elapsed() > DEADLINE {
-                return Err(EngineError::Busy {
-                    path: format!("etcd:{}", self.keys.token()).into(),
-                    holder_pid: None,
-                    waited: time.elapsed(),
-                });
+            } else {
+                self.has_time(&self.keys.token(), &time)?;
             }
         }
     }
