@@ -269,7 +269,7 @@ impl Context {
     ) -> Result<Coordinator<AnyEngine<SystemClock>>, CommandError> {
         Ok(Coordinator::new(match self.engine(repository)? {
             AnyEngine::Files(files) => AnyEngine::Files(files.telling(self.progress())),
-            etcd @ AnyEngine::Etcd(_) => etcd,
+            etcd @ AnyEngine::Etcd { .. } => etcd,
         }))
     }
 
@@ -277,10 +277,11 @@ impl Context {
     pub(crate) fn engine(&self, repository: &Repository) -> Result<AnyEngine<SystemClock>, CommandError> {
         match self.settings(repository)? {
             EngineSettings::Files => Ok(AnyEngine::Files(self.files(repository))),
-            EngineSettings::Etcd { endpoints, repository } => {
-                let engine = EtcdEngine::new(&endpoints, &repository, SystemClock)
+            EngineSettings::Etcd { endpoints, repository: name, is_by_branch } => {
+                let engine = EtcdEngine::new(&endpoints, &name, SystemClock)
                     .map_err(|error| CommandError::new(Kind::BadConfig, error.to_string()))?;
-                Ok(AnyEngine::Etcd(Box::new(engine)))
+                let unused = is_by_branch.then(|| self.files(repository));
+                Ok(AnyEngine::Etcd { engine: Box::new(engine), unused })
             }
         }
     }

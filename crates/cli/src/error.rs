@@ -111,7 +111,8 @@ const fn advice(error: &EngineError) -> &'static str {
             ": reserve less at once, or release some of them with `muse coord release ID --force --reason TEXT`"
         }
         EngineError::Moved { .. } => {
-            ": have `engine` under [coordination] in muse.toml say so, as it does for those who moved it"
+            ": have `engine` under [coordination] say so, as it does for those who moved it: in muse.toml, or for all \
+             branches in .muse/config.toml"
         }
     }
 }

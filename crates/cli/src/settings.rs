@@ -29,7 +29,12 @@ pub(crate) enum EngineSettings {
     /// Files in the store's folder.
     Files,
     /// etcd.
-    Etcd { endpoints: Endpoints, repository: String },
+    Etcd {
+        endpoints: Endpoints,
+        repository: String,
+        /// Whether only `muse.toml` says so: on a branch without it, it is files.
+        is_by_branch: bool,
+    },
 }
 
 /// What is configured, and where, for those who look at it: what is missing or wrong stands beside what is there.
@@ -152,12 +157,14 @@ impl EngineSettings {
         if variables.engine.as_deref() == Some(OsStr::new("files")) {
             return Ok(EngineSettings::Files);
         }
-        let table = Table::of(repository, variables)?;
+        let (own, shared) = Table::of_each(repository, variables)?;
+        let is_by_branch = own.engine.is_none();
+        let table = own.over(shared);
         match table.engine.as_deref() {
             None | Some("files") => Ok(EngineSettings::Files),
             Some("etcd") => {
                 let (endpoints, repository) = etcd(table, variables)?;
-                Ok(EngineSettings::Etcd { endpoints, repository })
+                Ok(EngineSettings::Etcd { endpoints, repository, is_by_branch })
             }
             Some(other) => Err(no_engine(other)),
         }
@@ -172,7 +179,8 @@ impl EngineSettings {
         repository: &Repository,
         variables: &Variables,
     ) -> Result<(Endpoints, String), CommandError> {
-        etcd(Table::of(repository, variables)?, variables)
+        let (own, shared) = Table::of_each(repository, variables)?;
+        etcd(own.over(shared), variables)
     }
 }
 
@@ -226,11 +234,11 @@ impl Account {
 }
 
 impl Table {
-    /// All that is said of a repository.
-    fn of(repository: &Repository, variables: &Variables) -> Result<Table, CommandError> {
+    /// What is said of a repository on this machine, and what is committed, which is weaker.
+    fn of_each(repository: &Repository, variables: &Variables) -> Result<(Table, Table), CommandError> {
         let own = read(&repository.store().join(OWN_FILE))?;
         let shared = read(&shared_file(repository))?;
-        Ok(variables.table()?.over(own).over(shared))
+        Ok((variables.table()?.over(own), shared))
     }
 
     /// What stands here, else what stands in `weaker`.

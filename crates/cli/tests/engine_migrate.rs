@@ -289,3 +289,78 @@ fn a_killed_move_is_finished_by_the_next() {
     }
     assert!(killed > 30, "{killed}");
 }
+
+/// Whose branch has no `muse.toml` would work beside all others; once something is granted in etcd, it is refused.
+#[test]
+fn a_branch_without_settings_is_refused_where_etcd_is_used() {
+    let site = site();
+    choose_keeping_name(&site, "etcd");
+    let settings = std::fs::read_to_string(site.at("muse.toml")).unwrap();
+    // Who only asks closes nothing.
+    for arguments in [&["list"][..], &["check", "a.py", "--run-id", "alice"], &["engine", "status"]] {
+        site.coord(arguments).run().is_success();
+    }
+    assert!(!site.at(".muse/coordination/moved").exists());
+    let held = site.coord(&["reserve", "a.py", "--ttl", "900", "--run-id", "alice"]).json().value();
+    assert_eq!((&held["status"], &held["warnings"]), (&json!("ok"), &json!([])));
+    let id = held["reservation_id"].as_str().unwrap();
+    std::fs::remove_file(site.at("muse.toml")).unwrap();
+    for arguments in [&["reserve", "a.py"][..], &["check", "a.py"], &["list"], &["heartbeat", id]] {
+        assert_eq!(status(site.coord(arguments).run_id("bob")), moved(), "{arguments:?}");
+    }
+    let value = site.coord(&["reserve", "a.py"]).run_id("bob").json().value();
+    let error = value["error"].as_str().unwrap();
+    assert!(error.contains("etcd, cluster") && error.contains(".muse/config.toml"), "{error}");
+
+    // Back on the branch, nothing has changed; and the way back to the files is the usual one.
+    site.file("muse.toml", &settings);
+    assert_eq!(status(site.coord(&["reserve", "a.py"]).run_id("bob")), (6, "conflict".to_owned()));
+    assert_eq!(migrate(&site, "files")["reservations"].as_array().unwrap().len(), 1);
+    choose_keeping_name(&site, "files");
+    assert_eq!(status(site.coord(&["heartbeat", id]).run_id("alice")), (0, "ok".to_owned()));
+    assert_eq!(status(site.coord(&["fsck"])), (0, "ok".to_owned()));
+}
+
+/// Waiters and guarded commands are granted in other ways.
+#[test]
+fn every_way_to_be_granted_something_closes_the_files() {
+    for arguments in [&["reserve", "--wait", "5"][..], &["run"]] {
+        let site = site();
+        choose_keeping_name(&site, "etcd");
+        let address: &[&str] = if arguments.len() > 1 { &["a.py"] } else { &["a.py", "--", "true"] };
+        site.coord(arguments).run_id("alice").args(address).run().is_success();
+        assert!(site.at(".muse/coordination/moved").exists(), "{arguments:?}");
+        assert!(!site.at(".muse/coordination/lock").exists());
+    }
+}
+
+/// Who tries etcd out by a variable, or has chosen it for this machine, which counts on every branch.
+#[test]
+fn files_stay_open_where_no_branch_decides() {
+    let site = site();
+    on(&site, "etcd", &["reserve", "a.py", "--run-id", "alice"]).granted();
+    site.reserve("bob", "a.py", &[]);
+    let settings = std::fs::read_to_string(site.at("muse.toml")).unwrap();
+    site.file(".muse/config.toml", &settings.replace("\"files\"", "\"etcd\""));
+    site.coord(&["reserve", "b.py", "--run-id", "alice"]).granted();
+    assert!(!site.at(".muse/coordination/moved").exists());
+}
+
+/// What stands in the files is not shut in: it is to be moved.
+#[test]
+fn files_that_hold_something_are_told_of_and_left() {
+    let site = site();
+    let held = site.reserve("bob", "a.py", &[]);
+    choose_keeping_name(&site, "etcd");
+    let granted = site.coord(&["reserve", "b.py", "--run-id", "alice"]).json().value();
+    let warning = granted["warnings"][0].as_str().unwrap();
+    assert!(
+        warning.contains("1 reservation stands in them") && warning.contains("migrate --to etcd"),
+        "{warning}"
+    );
+    assert_eq!(status(on(&site, "files", &["heartbeat", &held.id]).run_id("bob")), (0, "ok".to_owned()));
+    assert_eq!(migrate(&site, "etcd")["reservations"].as_array().unwrap().len(), 1);
+    let granted = site.coord(&["reserve", "c.py", "--run-id", "alice"]).json().value();
+    assert_eq!((&granted["status"], &granted["warnings"]), (&json!("ok"), &json!([])));
+    assert_eq!(status(on(&site, "files", &["reserve", "d.py"]).run_id("bob")), moved());
+}

@@ -375,6 +375,12 @@ pub(super) fn grant_warnings(grant: &Grant, request: &Request, now: Timestamp) -
              the same: `muse coord fsck` says what is wrong"
         ));
     }
+    if let Some(why) = &grant.unfenced {
+        warnings.push(format!(
+            "whoever works on a branch without this muse.toml would use the files of this clone, which know nothing of \
+             etcd, and they cannot be closed ({why}): run `muse coord engine migrate --to etcd`"
+        ));
+    }
     if grant.take_over_was_void {
         warnings.push(
             "the reservation to take over had ended already: nothing was taken from anybody".to_owned(),

@@ -137,6 +137,7 @@ impl<C: Clock> MemoryEngine<C> {
                     superseded: 0,
                     take_over_was_void: void,
                     untidied: None,
+                    unfenced: None,
                 }))
                 .into())
             }
@@ -173,6 +174,7 @@ impl<C: Clock> MemoryEngine<C> {
                     superseded: supersede.len(),
                     take_over_was_void: void,
                     untidied: None,
+                    unfenced: None,
                 }))
                 .into())
             }

@@ -102,6 +102,7 @@ impl<C: Clock> EtcdEngine<C> {
                             superseded: 0,
                             take_over_was_void: void,
                             untidied: None,
+                            unfenced: None,
                         };
                         return Ok(Reserved::Granted(Box::new(grant)).into());
                     }
@@ -124,6 +125,7 @@ impl<C: Clock> EtcdEngine<C> {
                                 superseded: superseded.len(),
                                 take_over_was_void: void,
                                 untidied: None,
+                                unfenced: None,
                             };
                             return Ok(Reserved::Granted(Box::new(grant)).into());
                         }
@@ -191,6 +193,7 @@ impl<C: Clock> EtcdEngine<C> {
                 superseded: 0,
                 take_over_was_void: false,
                 untidied: None,
+                unfenced: None,
             }))
         }))
     }
