@@ -7,7 +7,7 @@ use super::keys::{Folder, Life};
 use super::line::Place;
 use super::reading::Snapshot;
 use super::wire::{Compare, Int, Step, Transaction};
-use super::{EtcdEngine, bytes, damaged};
+use super::{EtcdEngine, bytes, damaged, must_have_time};
 use crate::address::Address;
 use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::decide::{Candidate, Conflict, Decision, Request, decide};
@@ -139,7 +139,7 @@ impl<C: Clock> EtcdEngine<C> {
                     }
                 }
             }
-            self.has_time(&self.keys.token(), &time)?;
+            must_have_time(&self.keys.token(), &time)?;
         }
     }
 

@@ -172,19 +172,6 @@ impl<C: Clock> EtcdEngine<C> {
         self.client.call("/v3/kv/txn", what, transaction)
     }
 
-    /// Whether what is tried again and again may be tried once more.
-    ///
-    /// # Errors
-    ///
-    /// [`EngineError::Busy`] when the time of a call is up.
-    fn has_time(&self, key: &str, time: &Stopwatch) -> Result<(), EngineError> {
-        let waited = time.elapsed();
-        if waited > DEADLINE {
-            return Err(EngineError::Busy { path: named(key), holder_pid: None, waited });
-        }
-        Ok(())
-    }
-
     /// Commits, on the condition that the store was not moved. `false` where a condition does not hold.
     fn commit(&self, what: &'static str, transaction: Transaction) -> Result<bool, EngineError> {
         Ok(self.commit_or_read(what, transaction)?.is_some_and(|answer| answer.succeeded))
@@ -204,6 +191,19 @@ impl<C: Clock> EtcdEngine<C> {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether what is tried again and again may be tried once more.
+///
+/// # Errors
+///
+/// [`EngineError::Busy`] when the time of a call is up.
+fn must_have_time(key: &str, time: &Stopwatch) -> Result<(), EngineError> {
+    let waited = time.elapsed();
+    if waited > DEADLINE {
+        return Err(EngineError::Busy { path: named(key), holder_pid: None, waited });
+    }
+    Ok(())
 }
 
 /// What each endpoint tells of itself, or why it does not. All are asked at once: one that hangs takes seconds.
@@ -304,7 +304,7 @@ impl<C: Clock> EtcdEngine<C> {
                 return Ok(Released::Released);
             }
             was_tried = true;
-            self.has_time(&key, &time)?;
+            must_have_time(&key, &time)?;
         }
     }
 
@@ -428,7 +428,7 @@ impl<C: Clock> Engine for EtcdEngine<C> {
             if let Some(beaten) = self.beat_anew(beat)? {
                 return Ok(beaten);
             }
-            self.has_time(&self.keys.life(beat.reservation), &time)?;
+            must_have_time(&self.keys.life(beat.reservation), &time)?;
         }
     }
 

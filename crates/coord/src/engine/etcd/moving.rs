@@ -3,7 +3,7 @@
 use super::client::Call;
 use super::keys::{Folder, Life};
 use super::wire::{Compare, Int, Range, Step, Transaction};
-use super::{EtcdEngine, MOVED_BYTES_MAX, bytes, reading};
+use super::{EtcdEngine, MOVED_BYTES_MAX, bytes, must_have_time, reading};
 use crate::clock::{Clock, Stopwatch};
 use crate::decide::Conflict;
 use crate::engine::EngineError;
@@ -78,7 +78,7 @@ impl<C: Clock> EtcdEngine<C> {
                     return Ok(Vec::new());
                 }
             } else {
-                self.has_time(&self.keys.token(), &time)?;
+                must_have_time(&self.keys.token(), &time)?;
             }
         }
     }
