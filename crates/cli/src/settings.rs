@@ -126,14 +126,15 @@ impl Variables {
 
     fn table(&self) -> Result<Table, CommandError> {
         let text = |name: &str, value: &Option<OsString>| -> Result<Option<String>, CommandError> {
-            let text =
-                |value: OsString| value.into_string().map_err(|_| bad(format!("{name} is not valid UTF-8")));
+            let text = |value: OsString| {
+                value.into_string().map_err(|_| bad(format!("{name} is not valid UTF-8: set it anew")))
+            };
             value.clone().map(text).transpose()
         };
         let endpoints = text("MUSE_COORD_ENDPOINTS", &self.endpoints)?;
         Ok(Table {
             engine: text("MUSE_COORD_ENGINE", &self.engine)?,
-            endpoints: endpoints.map(|all| all.split(',').map(|one| one.trim().to_owned()).collect()),
+            endpoints: endpoints.map(|all| list(&all)),
             ca: self.ca.clone().map(PathBuf::from),
             cert: self.cert.clone().map(PathBuf::from),
             key: self.key.clone().map(PathBuf::from),
@@ -352,6 +353,11 @@ fn read(path: &Path) -> Result<Table, CommandError> {
         password_file: beside(table.password_file),
         ..table
     })
+}
+
+/// What stands between commas.
+fn list(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|one| !one.is_empty()).map(str::to_owned).collect()
 }
 
 fn no_engine(name: &str) -> CommandError {

@@ -220,6 +220,10 @@ fn what_is_missing_is_told_beside_what_is_known() {
     assert!(value["problems"][0].as_str().unwrap().contains("no engine `redis`"), "{value}");
     let value = is(&on_etcd(&site).env("MUSE_COORD_ENDPOINTS", "h:1").json(), 1, "bad_config");
     assert_eq!(value["endpoints_in"], "MUSE_COORD_ENDPOINTS");
+    // A comma at the end is no endpoint, and none is left here.
+    let value = is(&on_etcd(&site).env("MUSE_COORD_ENDPOINTS", " , ").json(), 1, "bad_config");
+    let told = value["problems"].to_string();
+    assert!(told.contains("no endpoint is named"), "{value}");
 }
 
 #[test]

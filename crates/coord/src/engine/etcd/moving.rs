@@ -4,11 +4,12 @@ use super::client::Call;
 use super::keys::{Folder, Life};
 use super::wire::{Compare, Int, Range, Step, Transaction};
 use super::{EtcdEngine, MOVED_BYTES_MAX, bytes, must_have_time, reading};
+use crate::address::Address;
 use crate::clock::{Clock, Stopwatch};
 use crate::decide::Conflict;
 use crate::engine::EngineError;
 use crate::engine::moving::{Carried, Load, in_the_way, is_same_place};
-use crate::id::Token;
+use crate::id::{ReservationId, Token};
 use crate::lease::Lease;
 use crate::record::Heartbeat;
 
@@ -52,7 +53,13 @@ impl<C: Clock> EtcdEngine<C> {
         let time = Stopwatch::start();
         let mut brought = 0;
         loop {
-            let (mut snapshot, moved) = self.look_anyway()?;
+            let batch = batch_of(&load.carried[brought..])?;
+            // Nobody is granted what is in the way of those that are here already. Those of a later turn are looked at then,
+            // and at first too, so that what cannot be brought as a whole is not begun.
+            let asked = if brought == 0 { &load.carried[..] } else { batch };
+            let wanted: Vec<Address> =
+                asked.iter().flat_map(|carried| carried.reservation.addresses.clone()).collect();
+            let (mut snapshot, moved) = self.look_anyway_at(&self.keys.standing_near(&wanted))?;
             if let Some(to) = moved.clone().filter(|to| !is_same_place(to, from)) {
                 return Err(EngineError::Moved { to });
             }
@@ -60,14 +67,13 @@ impl<C: Clock> EtcdEngine<C> {
                 return Err(error);
             }
             let now = self.clock.now();
-            let batch = batch_of(&load.carried[brought..])?;
-            // Nobody is granted what is in the way of those that are here already. Those of a later turn are looked at then,
-            // and at first too, so that what cannot be brought as a whole is not begun.
-            let asked = if brought == 0 { &load.carried[..] } else { batch };
             let standing: Vec<Lease> = snapshot.reservations().cloned().map(Lease::fresh).collect();
             if !in_the_way(asked, &standing, now).is_empty() {
                 self.take_away(&load.carried[..brought])?;
                 // Only now, for it takes a question for each that stands.
+                let ids: Vec<ReservationId> =
+                    standing.iter().map(|lease| lease.reservation.reservation_id).collect();
+                self.look_for_lives(&mut snapshot, &ids)?;
                 let standing = self.with_lives(standing, |id| snapshot.lives(id), now)?;
                 return Ok(in_the_way(asked, &standing, now));
             }
@@ -133,7 +139,7 @@ impl<C: Clock> EtcdEngine<C> {
     }
 
     /// Whether a reservation that was here once has ended.
-    fn has_ended(&self, id: crate::id::ReservationId) -> Result<bool, EngineError> {
+    fn has_ended(&self, id: ReservationId) -> Result<bool, EngineError> {
         let key = |folder| self.keys.of_reservation(folder, id);
         let folders = [Folder::Releases, Folder::Superseded, Folder::Archived];
         let question = Transaction {

@@ -283,12 +283,19 @@ impl<C: Clock> EtcdEngine<C> {
         }
     }
 
-    /// The same of a store that was moved, and where to.
-    pub(super) fn look_anyway(&self) -> Result<(Snapshot, Option<String>), EngineError> {
-        let places = [self.keys.folder(Folder::Standing)];
-        let question = Transaction { success: self.question(&places), ..Transaction::default() };
+    /// What stands at these places, also in a store that was moved, and where to.
+    pub(super) fn look_anyway_at(
+        &self,
+        places: &[String],
+    ) -> Result<(Snapshot, Option<String>), EngineError> {
+        let question = Transaction { success: self.question(places), ..Transaction::default() };
         let answer = self.transact(Call::Read("read what is reserved"), &question)?;
-        let (mut snapshot, moved) = self.read_anyway(&places, answer)?;
+        self.read_anyway(places, answer)
+    }
+
+    /// All that there is, with the lives of all, also in a store that was moved, and where to.
+    pub(super) fn look_anyway(&self) -> Result<(Snapshot, Option<String>), EngineError> {
+        let (mut snapshot, moved) = self.look_anyway_at(&[self.keys.folder(Folder::Standing)])?;
         let alive = self.keys.folder(Folder::Alive);
         let range = Range { revision: Some(snapshot.revision), ..first_page(&alive) };
         let first = self.range("read what is reserved", &range)?;
