@@ -14,7 +14,7 @@ use muse_coord::{
 use muse_repo::{FindError, GitEnvironment, Repository};
 
 use crate::error::{CommandError, Kind};
-use crate::settings::{Account, EngineSettings, Variables};
+use crate::settings::{self, Account, EngineSettings, Variables};
 
 /// The environment variable that stands in for `--run-id`.
 pub(crate) const RUN_ID_VARIABLE: &str = "MUSE_RUN_ID";
@@ -266,22 +266,34 @@ impl Context {
     pub(crate) fn coordinator(
         &self,
         repository: &Repository,
+        purpose: Purpose,
     ) -> Result<Coordinator<AnyEngine<SystemClock>>, CommandError> {
-        Ok(Coordinator::new(match self.engine(repository)? {
+        Ok(Coordinator::new(match self.engine(repository, purpose)? {
             AnyEngine::Files(files) => AnyEngine::Files(files.telling(self.progress())),
-            etcd @ AnyEngine::Etcd { .. } => etcd,
+            etcd @ AnyEngine::Etcd(_) => etcd,
         }))
     }
 
     /// As [`Context::coordinator`], for what shows by itself how far it is, or has the terminal for something else.
-    pub(crate) fn engine(&self, repository: &Repository) -> Result<AnyEngine<SystemClock>, CommandError> {
+    pub(crate) fn engine(
+        &self,
+        repository: &Repository,
+        purpose: Purpose,
+    ) -> Result<AnyEngine<SystemClock>, CommandError> {
         match self.settings(repository)? {
-            EngineSettings::Files => Ok(AnyEngine::Files(self.files(repository))),
+            EngineSettings::Files { is_chosen } => {
+                if !is_chosen && purpose != Purpose::Tend {
+                    settings::no_other_is_noted(repository)?;
+                }
+                Ok(AnyEngine::Files(self.files(repository)))
+            }
             EngineSettings::Etcd { endpoints, repository: name, is_by_branch } => {
                 let engine = EtcdEngine::new(&endpoints, &name, SystemClock)
                     .map_err(|error| CommandError::new(Kind::BadConfig, error.to_string()))?;
-                let unused = is_by_branch.then(|| self.files(repository));
-                Ok(AnyEngine::Etcd { engine: Box::new(engine), unused })
+                if is_by_branch && purpose == Purpose::Reserve {
+                    settings::note(repository, &endpoints, &name);
+                }
+                Ok(AnyEngine::Etcd(Box::new(engine)))
             }
         }
     }
@@ -369,6 +381,17 @@ impl Context {
         }
         Ok(addresses)
     }
+}
+
+/// What an engine is asked for: how much depends on its being the one that others use too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To be granted something.
+    Reserve,
+    /// To be told what others hold.
+    Ask,
+    /// To look after what is in it: it is kept alive, released, shown, archived, checked.
+    Tend,
 }
 
 /// The working tree on the disk.

@@ -27,12 +27,15 @@ const REPOSITORY_MAX: usize = 128;
 #[derive(Clone, Debug)]
 pub(crate) enum EngineSettings {
     /// Files in the store's folder.
-    Files,
+    Files {
+        /// Whether anything says so.
+        is_chosen: bool,
+    },
     /// etcd.
     Etcd {
         endpoints: Endpoints,
         repository: String,
-        /// Whether only `muse.toml` says so: on a branch without it, it is files.
+        /// Whether only `muse.toml` says so, which another branch need not have.
         is_by_branch: bool,
     },
 }
@@ -156,13 +159,14 @@ impl EngineSettings {
         variables: &Variables,
     ) -> Result<EngineSettings, CommandError> {
         if variables.engine.as_deref() == Some(OsStr::new("files")) {
-            return Ok(EngineSettings::Files);
+            return Ok(EngineSettings::Files { is_chosen: true });
         }
         let (own, shared) = Table::of_each(repository, variables)?;
         let is_by_branch = own.engine.is_none();
         let table = own.over(shared);
         match table.engine.as_deref() {
-            None | Some("files") => Ok(EngineSettings::Files),
+            None => Ok(EngineSettings::Files { is_chosen: false }),
+            Some("files") => Ok(EngineSettings::Files { is_chosen: true }),
             Some("etcd") => {
                 let (endpoints, repository) = etcd(table, variables)?;
                 Ok(EngineSettings::Etcd { endpoints, repository, is_by_branch })
@@ -220,7 +224,11 @@ impl Account {
             problems,
         };
         match &*account.engine {
-            "files" => {}
+            "files" => {
+                if account.chosen_by.is_none() {
+                    account.problems.extend(no_other_is_noted(repository).err().map(|error| error.message));
+                }
+            }
             "etcd" => {
                 account.problems.extend(name(&table).err().map(|error| error.message));
                 match access(table, variables) {
@@ -254,6 +262,31 @@ impl Table {
             password_file: self.password_file.or(weaker.password_file),
             repository: self.repository.or(weaker.repository),
         }
+    }
+}
+
+/// Notes in this clone that a branch of it uses an etcd. Where that cannot be written down, a branch without `muse.toml` is
+/// not told from one of a clone that never used any; nothing else depends on it.
+pub(crate) fn note(repository: &Repository, endpoints: &Endpoints, name: &str) {
+    let place = format!("etcd, repository `{name}`, at {}", endpoints.urls.join(", "));
+    repository.note_engine(&place).unwrap_or_default();
+}
+
+/// Fails where no engine is named, and a branch of this clone uses another than the files.
+///
+/// # Errors
+///
+/// [`Kind::BadConfig`].
+pub(crate) fn no_other_is_noted(repository: &Repository) -> Result<(), CommandError> {
+    match repository.noted_engine() {
+        Ok(None) => Ok(()),
+        Ok(Some(place)) => Err(bad(format!(
+            "this branch names no engine, and another one of this clone uses {place}: files know nothing of what is \
+             reserved there. Copy its [coordination] from muse.toml to {}, which counts on every branch; or set \
+             MUSE_COORD_ENGINE=files to use the files all the same",
+            repository.store().join(OWN_FILE).display()
+        ))),
+        Err(error) => Err(unreadable(&repository.note_of_engine(), &error)),
     }
 }
 

@@ -290,77 +290,102 @@ fn a_killed_move_is_finished_by_the_next() {
     assert!(killed > 30, "{killed}");
 }
 
-/// Whose branch has no `muse.toml` would work beside all others; once something is granted in etcd, it is refused.
+/// A branch that names no engine would use files beside all others; it is refused where another branch uses etcd.
 #[test]
 fn a_branch_without_settings_is_refused_where_etcd_is_used() {
     let site = site();
+    let own = site.reserve("bob", "own.py", &[]);
     choose_keeping_name(&site, "etcd");
     let settings = std::fs::read_to_string(site.at("muse.toml")).unwrap();
-    // Who only asks closes nothing.
+    // Who only asks notes nothing.
     for arguments in [&["list"][..], &["check", "a.py", "--run-id", "alice"], &["engine", "status"]] {
         site.coord(arguments).run().is_success();
     }
-    assert!(!site.at(".muse/coordination/moved").exists());
-    let held = site.coord(&["reserve", "a.py", "--ttl", "900", "--run-id", "alice"]).json().value();
-    assert_eq!((&held["status"], &held["warnings"]), (&json!("ok"), &json!([])));
-    let id = held["reservation_id"].as_str().unwrap();
+    assert!(!site.at(".muse/engine").exists());
+    let held = site.coord(&["reserve", "a.py", "--ttl", "900", "--run-id", "alice"]).granted();
     std::fs::remove_file(site.at("muse.toml")).unwrap();
-    for arguments in [&["reserve", "a.py"][..], &["check", "a.py"], &["list"], &["heartbeat", id]] {
-        assert_eq!(status(site.coord(arguments).run_id("bob")), moved(), "{arguments:?}");
+    let refused = (1, "bad_config".to_owned());
+    for arguments in [&["reserve", "a.py"][..], &["check", "a.py"]] {
+        assert_eq!(status(site.coord(arguments).run_id("bob")), refused, "{arguments:?}");
     }
-    let value = site.coord(&["reserve", "a.py"]).run_id("bob").json().value();
-    let error = value["error"].as_str().unwrap();
-    assert!(error.contains("etcd, cluster") && error.contains(".muse/config.toml"), "{error}");
-
-    // Back on the branch, nothing has changed; and the way back to the files is the usual one.
-    site.file("muse.toml", &settings);
+    let verify = &["verify", "a.py", "--token", "1"];
+    for arguments in [&["list"][..], verify, &["run", "a.py", "--run-id", "bob", "--json", "--", "true"]] {
+        let answer = site.coord(arguments).json();
+        assert_eq!(
+            (answer.code, answer.value()["status"].as_str()),
+            (1, Some("bad_config")),
+            "{arguments:?}"
+        );
+    }
+    let told = site.coord(&["engine", "status"]).json().value();
+    let problem = told["problems"][0].as_str().unwrap();
+    for part in ["this branch names no engine", Etcd::shared().url(), ".muse/config.toml", "=files"] {
+        assert!(problem.contains(part), "{problem}");
+    }
+    // What is held in the files is looked after, and who says `files` uses them.
+    for arguments in [&["heartbeat", &own.id][..], &["heartbeat", "--all"]] {
+        assert_eq!(status(site.coord(arguments).run_id("bob")), (0, "ok".to_owned()), "{arguments:?}");
+    }
+    for arguments in [&["show", &own.id][..], &["log"], &["gc"], &["fsck"]] {
+        assert_eq!(site.coord(arguments).json().code, 0, "{arguments:?}");
+    }
+    assert_eq!(status(on(&site, "files", &["reserve", "b.py"]).run_id("bob")), (0, "ok".to_owned()));
+    assert_eq!(status(site.coord(&["release", "--all"]).run_id("bob")), (0, "ok".to_owned()));
+    // The remedy that is told; its own settings are stronger, and count on every branch.
+    site.file(".muse/config.toml", &settings);
     assert_eq!(status(site.coord(&["reserve", "a.py"]).run_id("bob")), (6, "conflict".to_owned()));
+    std::fs::remove_file(site.at(".muse/config.toml")).unwrap();
+
+    // A branch that says `files` means it, and the way back takes the note along.
+    site.file("muse.toml", "[coordination]\nengine = \"files\"\n");
+    assert_eq!(status(site.coord(&["check", "a.py"]).run_id("bob")), (0, "ok".to_owned()));
+    site.file("muse.toml", &settings);
     assert_eq!(migrate(&site, "files")["reservations"].as_array().unwrap().len(), 1);
-    choose_keeping_name(&site, "files");
-    assert_eq!(status(site.coord(&["heartbeat", id]).run_id("alice")), (0, "ok".to_owned()));
-    assert_eq!(status(site.coord(&["fsck"])), (0, "ok".to_owned()));
+    std::fs::remove_file(site.at("muse.toml")).unwrap();
+    assert_eq!(status(site.coord(&["heartbeat", &held.id]).run_id("alice")), (0, "ok".to_owned()));
+    assert_eq!(status(site.coord(&["reserve", "a.py"]).run_id("bob")), (6, "conflict".to_owned()));
 }
 
-/// Waiters and guarded commands are granted in other ways.
+/// Waiters, guarded commands and guarded edits are granted in other ways.
 #[test]
-fn every_way_to_be_granted_something_closes_the_files() {
-    for arguments in [&["reserve", "--wait", "5"][..], &["run"]] {
+fn every_way_to_be_granted_something_is_noted() {
+    let edit = json!({
+        "session_id": "s", "hook_event_name": "PreToolUse", "tool_name": "Write",
+        "tool_input": {"file_path": "a.py", "content": "x = 1\n"},
+    });
+    for arguments in [
+        &["reserve", "--run-id", "alice", "--wait", "5", "a.py"][..],
+        &["run", "--run-id", "alice", "a.py", "--", "true"],
+        &["hook", "claude-code"],
+    ] {
         let site = site();
         choose_keeping_name(&site, "etcd");
-        let address: &[&str] = if arguments.len() > 1 { &["a.py"] } else { &["a.py", "--", "true"] };
-        site.coord(arguments).run_id("alice").args(address).run().is_success();
-        assert!(site.at(".muse/coordination/moved").exists(), "{arguments:?}");
-        assert!(!site.at(".muse/coordination/lock").exists());
+        let input = site.file("edit.json", &edit.to_string());
+        site.coord(arguments).stdin_of(&input).run().is_success();
+        let note = std::fs::read_to_string(site.at(".muse/engine")).unwrap();
+        assert!(note.starts_with("etcd, repository `test-") && note.contains(Etcd::shared().url()), "{note}");
     }
 }
 
-/// Who tries etcd out by a variable, or has chosen it for this machine, which counts on every branch.
+/// Who tries etcd out by a variable, or has chosen it for this machine, which counts on every branch. A note that cannot be
+/// written stops nobody, and one that is a link elsewhere is replaced and not followed.
 #[test]
-fn files_stay_open_where_no_branch_decides() {
+fn nothing_is_noted_where_no_branch_decides() {
     let site = site();
     on(&site, "etcd", &["reserve", "a.py", "--run-id", "alice"]).granted();
-    site.reserve("bob", "a.py", &[]);
     let settings = std::fs::read_to_string(site.at("muse.toml")).unwrap();
-    site.file(".muse/config.toml", &settings.replace("\"files\"", "\"etcd\""));
+    let of_etcd = settings.replace("\"files\"", "\"etcd\"");
+    site.file(".muse/config.toml", &of_etcd);
     site.coord(&["reserve", "b.py", "--run-id", "alice"]).granted();
-    assert!(!site.at(".muse/coordination/moved").exists());
-}
+    assert!(!site.at(".muse/engine").exists());
 
-/// What stands in the files is not shut in: it is to be moved.
-#[test]
-fn files_that_hold_something_are_told_of_and_left() {
-    let site = site();
-    let held = site.reserve("bob", "a.py", &[]);
-    choose_keeping_name(&site, "etcd");
-    let granted = site.coord(&["reserve", "b.py", "--run-id", "alice"]).json().value();
-    let warning = granted["warnings"][0].as_str().unwrap();
-    assert!(
-        warning.contains("1 reservation stands in them") && warning.contains("migrate --to etcd"),
-        "{warning}"
-    );
-    assert_eq!(status(on(&site, "files", &["heartbeat", &held.id]).run_id("bob")), (0, "ok".to_owned()));
-    assert_eq!(migrate(&site, "etcd")["reservations"].as_array().unwrap().len(), 1);
-    let granted = site.coord(&["reserve", "c.py", "--run-id", "alice"]).json().value();
-    assert_eq!((&granted["status"], &granted["warnings"]), (&json!("ok"), &json!([])));
-    assert_eq!(status(on(&site, "files", &["reserve", "d.py"]).run_id("bob")), moved());
+    std::fs::remove_file(site.at(".muse/config.toml")).unwrap();
+    site.file("muse.toml", &of_etcd);
+    let elsewhere = site.file("elsewhere", "mine");
+    std::os::unix::fs::symlink(&elsewhere, site.at(".muse/engine")).unwrap();
+    site.coord(&["reserve", "c.py", "--run-id", "alice"]).granted();
+    assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), "mine");
+    std::fs::remove_file(site.at(".muse/engine")).unwrap();
+    std::fs::create_dir(site.at(".muse/engine")).unwrap();
+    site.coord(&["reserve", "d.py", "--run-id", "alice"]).granted();
 }

@@ -186,10 +186,9 @@ fn a_worktree_uses_the_engine_of_the_others() {
     let in_linked = |arguments: &[&str]| Muse::in_folder(&linked, arguments);
     let denied = in_linked(&["coord", "reserve", "a.py", "--run-id", "bob"]).json().value();
     assert_eq!(denied["status"], "conflict", "{denied}");
-    // Its own file is stronger, and the files are closed: they are those of the worktree that uses etcd.
+    // Its own file is stronger.
     std::fs::write(linked.join("muse.toml"), "[coordination]\nengine = \"files\"\n").unwrap();
-    let refused = in_linked(&["coord", "check", "a.py", "--run-id", "bob"]).json().value();
-    assert_eq!((&refused["exit_code"], &refused["status"]), (&5.into(), &"moved".into()), "{refused}");
+    assert_eq!(in_linked(&["coord", "check", "a.py", "--run-id", "bob"]).json().value()["exit_code"], 0);
 }
 
 #[test]

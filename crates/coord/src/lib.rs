@@ -60,7 +60,7 @@ pub use engine::any::AnyEngine;
 pub use engine::changes::{Changes, Interest, Woken};
 pub use engine::etcd::{Endpoints, EndpointsError, EtcdEngine, Server};
 pub use engine::file::check::{Checked, Counts, Finding, FindingKind, Repair};
-pub use engine::file::{Fencing, FileEngine, Prepared, Safeguard, Safeguards};
+pub use engine::file::{FileEngine, Prepared, Safeguard, Safeguards};
 pub use engine::memory::MemoryEngine;
 pub use engine::moving::{Carried, Load, Moving};
 pub use engine::{

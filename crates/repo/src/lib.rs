@@ -46,6 +46,7 @@ mod hooks;
 mod identity;
 mod init;
 mod mark;
+mod note;
 mod publish;
 mod scratch;
 

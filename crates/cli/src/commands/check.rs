@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::args::{CheckArgs, Subject};
 use crate::commands::reserve::{check_count, not_stopped};
-use crate::context::Context;
+use crate::context::{Context, Purpose};
 use crate::error::{CommandError, Kind};
 use crate::exit;
 use crate::guard::changes::{self, Source};
@@ -195,7 +195,7 @@ fn answer(args: &CheckArgs, context: &Context) -> Result<Answer<CheckReport>, Co
         CheckRequest::new(run, exclusive, shared)
     };
     let request = CheckRequest { require: args.require, ..request };
-    let check = context.coordinator(&repository)?.check(&request)?;
+    let check = context.coordinator(&repository, Purpose::Ask)?.check(&request)?;
     if is_typed {
         warnings.extend(unknown::warnings(&request.addresses(), repository.top()));
     }

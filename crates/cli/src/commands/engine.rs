@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::args::EngineStatusArgs;
 use crate::commands::damage_warnings;
-use crate::context::Context;
+use crate::context::{Context, Purpose};
 use crate::error::{CommandError, Kind};
 use crate::exit;
 use crate::output::{Answer, Report, Screen};
@@ -228,7 +228,7 @@ pub(crate) fn status(_: &EngineStatusArgs, context: &Context) -> Result<Answer<E
     };
     let (mut place, mut reservations) = (None, None);
     if problems.is_empty() {
-        let coordinator = context.coordinator(&repository)?;
+        let coordinator = context.coordinator(&repository, Purpose::Tend)?;
         place = Some(coordinator.engine().place().to_string_lossy().into_owned());
         if failure.is_none() {
             match coordinator.list(&Filter::default()) {

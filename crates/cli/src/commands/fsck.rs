@@ -4,7 +4,7 @@ use muse_coord::{Checked, Counts, Finding, Repair};
 use serde::Serialize;
 
 use crate::args::FsckArgs;
-use crate::context::Context;
+use crate::context::{Context, Purpose};
 use crate::error::{CommandError, Kind};
 use crate::exit;
 use crate::output::{Answer, Report, Screen};
@@ -63,7 +63,7 @@ impl Report for FsckReport {
 pub(crate) fn run(args: &FsckArgs, context: &Context) -> Result<Answer<FsckReport>, CommandError> {
     let repository = context.repository()?;
     let repair = if args.repair { Repair::Yes } else { Repair::No };
-    let engine = context.engine(&repository)?;
+    let engine = context.engine(&repository, Purpose::Tend)?;
     let progress = context.progress();
     let checked = engine.check(repair, &*progress)?;
     drop(progress);

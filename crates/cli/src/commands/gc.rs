@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::args::{GcArgs, Seconds};
 use crate::commands::failure_of;
-use crate::context::Context;
+use crate::context::{Context, Purpose};
 use crate::error::{CommandError, Kind};
 use crate::output::{Answer, Report, Screen};
 use crate::report::duration;
@@ -63,7 +63,7 @@ pub(crate) fn run(args: &GcArgs, context: &Context) -> Result<Answer<GcReport>, 
     let repository = context.repository()?;
     let retention = Retention { older_than_seconds, at_most: None, dry_run: args.dry_run };
     let progress = context.progress();
-    let collected = context.coordinator(&repository)?.collect(&retention, &*progress)?;
+    let collected = context.coordinator(&repository, Purpose::Tend)?.collect(&retention, &*progress)?;
     drop(progress);
 
     let Collected { archived, skipped, bytes, ended, damaged, stopped_by } = collected;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::args::HeartbeatArgs;
 use crate::commands::{damage_warnings, reservation_id, ttl};
-use crate::context::Context;
+use crate::context::{Context, Purpose};
 use crate::error::{CommandError, Kind};
 use crate::exit;
 use crate::output::{Answer, Report, Screen};
@@ -109,7 +109,7 @@ pub(crate) fn run_one(
     let run = context.run_id(args.identity.run_id.as_ref())?;
     let extension = ttl(args.extension, "--extension")?;
     let reservation = reservation_id(id)?;
-    let coordinator = context.coordinator(&context.repository_unseen()?)?;
+    let coordinator = context.coordinator(&context.repository_unseen()?, Purpose::Tend)?;
     let beat = Beat { reservation, run: run.clone(), extension };
     let beaten = coordinator.heartbeat(&beat);
     if matches!(beaten, Err(_) | Ok(Beaten::NotFound)) {
@@ -256,7 +256,7 @@ pub(crate) fn run_all(args: &HeartbeatArgs, context: &Context) -> Result<Answer<
     let run = context.run_id(args.identity.run_id.as_ref())?;
     let extension = ttl(args.extension, "--extension")?;
     let repository = context.repository()?;
-    let all = context.coordinator(&repository)?.heartbeat_all(&run, extension)?;
+    let all = context.coordinator(&repository, Purpose::Tend)?.heartbeat_all(&run, extension)?;
     let mut warnings = damage_warnings(all.damaged);
     // Without anything that could be read, that nothing is held is not known.
     let unreadable = warnings.first().cloned();

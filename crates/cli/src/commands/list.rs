@@ -5,7 +5,7 @@ use muse_coord::{Address, Filter, Listing, Mode, Operation, Queue, RunId, Ticket
 use serde::Serialize;
 
 use crate::args::ListArgs;
-use crate::context::Context;
+use crate::context::{Context, Purpose};
 use crate::error::CommandError;
 use crate::exit;
 use crate::output::{Answer, Report, Screen, one_line};
@@ -129,7 +129,7 @@ pub(crate) fn run(args: &ListArgs, context: &Context) -> Result<Answer<ListRepor
     let filter = Filter { run, address, branch, all: args.all };
     // Read before the coordinator reads it: what it finds active is not shown as lapsed.
     let now = context.now();
-    let coordinator = context.coordinator(&repository)?;
+    let coordinator = context.coordinator(&repository, Purpose::Ask)?;
     let Listing { leases, mut damaged, .. } = coordinator.list(&filter)?;
     let Queue { tickets, damaged: unread } = coordinator.queue(&filter)?;
     damaged.extend(unread);

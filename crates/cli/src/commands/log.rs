@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::args::{Count, LogArgs};
 use crate::commands::failure_of;
-use crate::context::Context;
+use crate::context::{Context, Purpose};
 use crate::error::{CommandError, Kind};
 use crate::output::{Answer, Report, Screen};
 use crate::report::duration;
@@ -155,7 +155,7 @@ pub(crate) fn run(args: &LogArgs, context: &Context) -> Result<Answer<LogReport>
     };
     let query = AuditQuery { run, address, since, until, limit };
     let progress = context.progress();
-    let trail = context.coordinator(&repository)?.log(&query, &*progress)?;
+    let trail = context.coordinator(&repository, Purpose::Tend)?.log(&query, &*progress)?;
     drop(progress);
 
     let AuditTrail { entries, is_truncated, damaged, more_damaged } = trail;

@@ -84,6 +84,7 @@ pub(crate) fn run(
     let etcd = context.etcd(&repository)?;
     let in_etcd = etcd.name()?;
     let in_files = place_of_files(&repository);
+    let mut warnings = Vec::new();
     let (from, to, place, moving) = match args.to {
         EngineName::Etcd => {
             let moving = files.move_out(&in_etcd, |load| etcd.bring(&in_files, load))?;
@@ -97,6 +98,10 @@ pub(crate) fn run(
             let moving = files.move_in(&in_etcd, hand_over, || etcd.lift_fence(&in_files))?;
             if let Moving::Moved(Load { carried, .. }) = &moving {
                 etcd.take_away(carried)?;
+                if let Err(error) = repository.forget_engine() {
+                    let note = repository.note_of_engine();
+                    warnings.push(format!("{} cannot be removed ({error}): remove it", note.display()));
+                }
             }
             ("etcd", "files", in_files, moving)
         }
@@ -115,7 +120,8 @@ pub(crate) fn run(
         )
     });
     let status = if error.is_some() { "conflict" } else { "ok" };
-    Ok(Answer::new(MigrateReport { status, from, to, place, reservations, conflicts, error }))
+    let report = MigrateReport { status, from, to, place, reservations, conflicts, error };
+    Ok(Answer { report, warnings })
 }
 
 /// The folder, and the machine that it is on.

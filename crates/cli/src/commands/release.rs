@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::args::ReleaseArgs;
 use crate::commands::{RESERVATIONS_MAX, damage_warnings, not_found, reason, reservation_id};
-use crate::context::Context;
+use crate::context::{Context, Purpose};
 use crate::error::{CommandError, Kind};
 use crate::exit;
 use crate::output::{Answer, Report, Screen};
@@ -79,7 +79,7 @@ pub(crate) fn run(args: &ReleaseArgs, context: &Context) -> Result<Answer<Releas
         .collect::<Result<Vec<ReservationId>, CommandError>>()?;
 
     let repository = context.repository()?;
-    let coordinator = context.coordinator(&repository)?;
+    let coordinator = context.coordinator(&repository, Purpose::Tend)?;
     let (ids, mut damaged) = if args.all { coordinator.releasable(&run)? } else { (ids, Vec::new()) };
     if ids.is_empty() && !damaged.is_empty() {
         // Without anything that could be read, that nothing is held is not known.

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::args::ReserveArgs;
 use crate::commands::{reason, reservation_id, ttl};
-use crate::context::Context;
+use crate::context::{Context, Purpose};
 use crate::error::{CommandError, Kind};
 use crate::exit;
 use crate::guard::unknown;
@@ -214,7 +214,7 @@ impl Wanted {
         request.take_over = take_over;
         request.branch = branch(&repository, &mut warnings);
 
-        let coordinator = context.coordinator(&repository)?;
+        let coordinator = context.coordinator(&repository, Purpose::Reserve)?;
         Ok(Wanted { request, coordinator, top: repository.top().to_owned(), warnings })
     }
 
@@ -373,12 +373,6 @@ pub(super) fn grant_warnings(grant: &Grant, request: &Request, now: Timestamp) -
         warnings.push(format!(
             "what has been over for long cannot be moved into the archive ({why}), and the reservation was made all \
              the same: `muse coord fsck` says what is wrong"
-        ));
-    }
-    if let Some(why) = &grant.unfenced {
-        warnings.push(format!(
-            "whoever works on a branch without this muse.toml would use the files of this clone, which know nothing of \
-             etcd, and they cannot be closed ({why}): run `muse coord engine migrate --to etcd`"
         ));
     }
     if grant.take_over_was_void {

@@ -11,7 +11,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use crate::args::{RunArgs, Seconds};
 use crate::commands::reserve::{self, ReserveReport};
 use crate::commands::ttl;
-use crate::context::{Context, RUN_ID_VARIABLE};
+use crate::context::{Context, Purpose, RUN_ID_VARIABLE};
 use crate::error::{CommandError, Kind};
 use crate::exit;
 use crate::guard::unknown;
@@ -69,7 +69,7 @@ fn hold(args: &RunArgs, context: &Context) -> Result<Held, CommandError> {
     request.branch = reserve::branch(&repository, &mut warnings);
 
     let open_files = getrlimit(Resource::Nofile);
-    let coordinator = context.coordinator(&repository)?;
+    let coordinator = context.coordinator(&repository, Purpose::Reserve)?;
     let (grant, signals) = match acquire(&coordinator, &request, patience, context)? {
         Ok(acquired) => acquired,
         Err(refusal) => {
@@ -96,7 +96,7 @@ fn hold(args: &RunArgs, context: &Context) -> Result<Held, CommandError> {
         ttl,
     };
     // The one works on a thread of its own; the other has the last word.
-    let (beating, last) = (keeping(context.coordinator(&repository)?), keeping(coordinator));
+    let (beating, last) = (keeping(context.coordinator(&repository, Purpose::Tend)?), keeping(coordinator));
     let ran = start(beating, &grant, deadline, &signals, args, context);
     if matches!(&ran, Ok(outcome) if matches!(outcome.cause, Some(Cause::Unkept(_)))) {
         last.hurry();

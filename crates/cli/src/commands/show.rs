@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::args::ShowArgs;
 use crate::commands::{not_found, reservation_id};
-use crate::context::Context;
+use crate::context::{Context, Purpose};
 use crate::error::{CommandError, Kind};
 use crate::exit;
 use crate::output::{Answer, Report, Screen};
@@ -120,7 +120,7 @@ impl Report for ShowReport {
 pub(crate) fn run(args: &ShowArgs, context: &Context) -> Result<Answer<ShowReport>, CommandError> {
     let id = reservation_id(&args.reservation_id)?;
     let repository = context.repository()?;
-    let coordinator = context.coordinator(&repository)?;
+    let coordinator = context.coordinator(&repository, Purpose::Tend)?;
     let about = |error: EngineError| CommandError::from(error).about(id);
     let now = context.now();
     let engine = coordinator.engine();

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::args::VerifyArgs;
 use crate::commands::check::not_checked;
 use crate::commands::reserve::check_count;
-use crate::context::Context;
+use crate::context::{Context, Purpose};
 use crate::error::{CommandError, Kind};
 use crate::exit;
 use crate::output::{Answer, Report, Screen};
@@ -156,7 +156,7 @@ fn answer(args: &VerifyArgs, context: &Context) -> Result<Answer<VerifyReport>, 
     let mut addresses = context.addresses(&args.addresses, &repository, &mut warnings)?;
     addresses.sort();
     addresses.dedup();
-    let found = context.coordinator(&repository)?.verify(token, &addresses)?.ok_or_else(|| {
+    let found = context.coordinator(&repository, Purpose::Ask)?.verify(token, &addresses)?.ok_or_else(|| {
         CommandError::new(
             Kind::NotFound,
             format!(

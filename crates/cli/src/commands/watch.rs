@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::args::WatchArgs;
 use crate::commands::log::moment;
-use crate::context::Context;
+use crate::context::{Context, Purpose};
 use crate::error::{CommandError, Kind};
 use crate::exit;
 use crate::output::{Answer, Report, SCHEMA, Screen, is_reader_gone, print, print_event, print_warning};
@@ -135,7 +135,11 @@ impl Scope {
             Some(typed) => context.addresses(std::slice::from_ref(typed), &repository, warnings)?.pop(),
             None => None,
         };
-        Ok(Scope { engine: context.engine(&repository)?, filter: EventFilter { run, address }, since })
+        Ok(Scope {
+            engine: context.engine(&repository, Purpose::Ask)?,
+            filter: EventFilter { run, address },
+            since,
+        })
     }
 
     pub(crate) fn shows(&self, event: &Event) -> bool {

@@ -17,7 +17,7 @@ use crate::args::{
 use crate::commands::heartbeat::{run_all, run_one};
 use crate::commands::reserve::Served;
 use crate::commands::{check, list, release, reservation_id, reserve, ttl};
-use crate::context::Context;
+use crate::context::{Context, Purpose};
 use crate::error::{CommandError, Kind};
 use crate::output::{Answer, Report, value};
 use crate::supervise::Keeping;
@@ -158,7 +158,7 @@ fn heartbeat(
     for (reservation, is_held) in held {
         if is_held {
             let ttl = given.or_else(|| call.connection().ttl_of(reservation)).unwrap_or(ttl);
-            let coordinator = context.coordinator(&context.repository()?)?;
+            let coordinator = context.coordinator(&context.repository()?, Purpose::Tend)?;
             call.connection().adopt(Keeping { coordinator, reservation, run: run.clone(), ttl });
         } else {
             call.connection().forget([reservation]);

@@ -9,8 +9,8 @@ use crate::clock::{Clock, Timestamp};
 use crate::decide::{Conflict, Request};
 use crate::engine::changes::{Changes, Interest};
 use crate::engine::etcd::EtcdEngine;
+use crate::engine::file::FileEngine;
 use crate::engine::file::check::{Checked, Repair};
-use crate::engine::file::{Fencing, FileEngine};
 use crate::engine::{
     Beat, Beaten, Engine, EngineError, Lines, Listing, ReleaseRequest, Released, Reserved, Turn,
 };
@@ -25,20 +25,14 @@ pub enum AnyEngine<C> {
     /// Files on this machine.
     Files(FileEngine<C>),
     /// etcd.
-    Etcd {
-        /// The engine.
-        engine: Box<EtcdEngine<C>>,
-        /// The files that would be used in its place where nobody says otherwise: they are fenced once something is
-        /// granted.
-        unused: Option<FileEngine<C>>,
-    },
+    Etcd(Box<EtcdEngine<C>>),
 }
 
 macro_rules! each {
     ($any:expr, $engine:ident => $call:expr) => {
         match $any {
             AnyEngine::Files($engine) => $call,
-            AnyEngine::Etcd { engine: $engine, .. } => $call,
+            AnyEngine::Etcd($engine) => $call,
         }
     };
 }
@@ -48,7 +42,7 @@ impl<C: Clock> AnyEngine<C> {
     pub fn place(&self) -> PathBuf {
         match self {
             AnyEngine::Files(engine) => engine.path().to_owned(),
-            AnyEngine::Etcd { engine, .. } => engine.place(),
+            AnyEngine::Etcd(engine) => engine.place(),
         }
     }
 
@@ -56,7 +50,7 @@ impl<C: Clock> AnyEngine<C> {
     pub fn record_place(&self, id: ReservationId) -> PathBuf {
         match self {
             AnyEngine::Files(engine) => engine.record_path(id),
-            AnyEngine::Etcd { engine, .. } => engine.record_place(id),
+            AnyEngine::Etcd(engine) => engine.record_place(id),
         }
     }
 
@@ -73,22 +67,8 @@ impl<C: Clock> AnyEngine<C> {
     pub fn limit_calls(&self, time_max: Duration) {
         match self {
             AnyEngine::Files(_) => {}
-            AnyEngine::Etcd { engine, .. } => engine.limit_calls(time_max),
+            AnyEngine::Etcd(engine) => engine.limit_calls(time_max),
         }
-    }
-
-    /// After a grant: closes the files that nobody is to use. The grant stands whatever comes of it.
-    fn fence(&self, reserved: &mut Reserved) {
-        let (AnyEngine::Etcd { engine, unused: Some(files) }, Reserved::Granted(grant)) = (self, reserved)
-        else {
-            return;
-        };
-        grant.unfenced = match files.fence_unused(|| engine.name()) {
-            Ok(Fencing::Fenced) => None,
-            Ok(Fencing::InUse(1)) => Some("1 reservation stands in them".to_owned()),
-            Ok(Fencing::InUse(standing)) => Some(format!("{standing} reservations stand in them")),
-            Err(error) => Some(error.to_string()),
-        };
     }
 
     /// The newest line of one reservation in the archive, and where that is.
@@ -99,7 +79,7 @@ impl<C: Clock> AnyEngine<C> {
     pub fn locate_archived(&self, id: ReservationId) -> Result<Option<(Archived, PathBuf)>, EngineError> {
         match self {
             AnyEngine::Files(engine) => engine.locate_archived(id),
-            AnyEngine::Etcd { engine, .. } => {
+            AnyEngine::Etcd(engine) => {
                 Ok(engine.find_archived(id)?.map(|line| (line, engine.archive_place())))
             }
         }
@@ -108,17 +88,11 @@ impl<C: Clock> AnyEngine<C> {
 
 impl<C: Clock> Engine for AnyEngine<C> {
     fn grant(&self, request: &Request) -> Result<Reserved, EngineError> {
-        let mut reserved = each!(self, engine => engine.grant(request))?;
-        self.fence(&mut reserved);
-        Ok(reserved)
+        each!(self, engine => engine.grant(request))
     }
 
     fn take_turn(&self, request: &Request, ticket: Option<TicketNumber>) -> Result<Turn, EngineError> {
-        let mut turn = each!(self, engine => engine.take_turn(request, ticket))?;
-        if let Turn::Answered(reserved) = &mut turn {
-            self.fence(reserved);
-        }
-        Ok(turn)
+        each!(self, engine => engine.take_turn(request, ticket))
     }
 
     fn keep_place(&self, ticket: TicketNumber, run: &RunId) -> Result<bool, EngineError> {

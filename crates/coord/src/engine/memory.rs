@@ -137,7 +137,6 @@ impl<C: Clock> MemoryEngine<C> {
                     superseded: 0,
                     take_over_was_void: void,
                     untidied: None,
-                    unfenced: None,
                 }))
                 .into())
             }
@@ -174,7 +173,6 @@ impl<C: Clock> MemoryEngine<C> {
                     superseded: supersede.len(),
                     take_over_was_void: void,
                     untidied: None,
-                    unfenced: None,
                 }))
                 .into())
             }

@@ -258,9 +258,6 @@ pub struct Grant {
     /// Why what has been over for long could not be moved into the archive in passing, where the next grant will find
     /// the same. This one stands all the same.
     pub untidied: Option<String>,
-    /// Why the files that would be used in place of another machine's engine, where nobody says otherwise, could not be
-    /// closed. This grant stands all the same.
-    pub unfenced: Option<String>,
 }
 
 /// A heartbeat to be written.

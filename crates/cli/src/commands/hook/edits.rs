@@ -15,7 +15,7 @@ use muse_repo::Repository;
 
 use super::files::Files;
 use super::words;
-use crate::context::Context;
+use crate::context::{Context, Purpose};
 use crate::error::CommandError;
 
 /// For how long an edit holds what it touches, in seconds; from the spec. Each further edit of the same extends it.
@@ -71,7 +71,7 @@ fn guard_in(
     for edit in edits {
         files.follow(edit)?;
     }
-    let engine = context.engine(repository).map_err(|error| error.message)?;
+    let engine = context.engine(repository, Purpose::Reserve).map_err(|error| error.message)?;
     let coordinator = Coordinator::new(engine);
     let (footprint, seen) =
         beside_each_other(|| files.footprint(clock), || look(&coordinator, &files.addresses()));

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::args::GitHookArgs;
 use crate::commands::check::{is_not_held, next, request, was_lost};
 use crate::commands::reserve::not_stopped;
-use crate::context::Context;
+use crate::context::{Context, Purpose};
 use crate::error::{CommandError, Kind};
 use crate::guard::changes::{self, Source};
 use crate::output::{Answer, Report, Screen, print};
@@ -185,7 +185,7 @@ fn look(hook: GitHook, args: &GitHookArgs, context: &Context) -> Result<Answer<H
     };
     let require = args.require && run.is_some();
     let request = CheckRequest { require, ..request(asks, &footprint) };
-    let check = context.coordinator(&repository)?.check(&request)?;
+    let check = context.coordinator(&repository, Purpose::Ask)?.check(&request)?;
     let verdict = check.verdict();
     let next = next(&request, &check);
     let is_own = |conflict: &Conflict| {

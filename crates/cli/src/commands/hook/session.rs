@@ -10,7 +10,7 @@ use muse_guard::harness::Answer;
 use muse_repo::Repository;
 
 use super::words;
-use crate::context::{Context, RUN_ID_VARIABLE};
+use crate::context::{Context, Purpose, RUN_ID_VARIABLE};
 use crate::error::CommandError;
 use crate::report::shell_word;
 
@@ -28,7 +28,7 @@ pub(super) fn start(run: &RunId, repository: &Repository, context: &Context) -> 
         }),
         _ => None,
     };
-    let engine = context.engine(repository).map_err(|error| error.message)?;
+    let engine = context.engine(repository, Purpose::Ask).map_err(|error| error.message)?;
     let listing = engine.live().map_err(|error| CommandError::from(error).message)?;
     let now = engine.now();
     let is_others = |other: &RunId| !other.descends_from(run) && !run.descends_from(other);
@@ -56,7 +56,8 @@ fn name_run(file: &Path, run: &RunId) -> io::Result<()> {
 /// Gives back all that the run and its subagents hold.
 pub(super) fn end(run: &RunId, repository: &Repository, context: &Context) -> Result<Answer, String> {
     let told = |error| CommandError::from(error).message;
-    let coordinator = Coordinator::new(context.engine(repository).map_err(|error| error.message)?);
+    let coordinator =
+        Coordinator::new(context.engine(repository, Purpose::Tend).map_err(|error| error.message)?);
     let mut held: BTreeMap<RunId, Vec<ReservationId>> = BTreeMap::new();
     for lease in coordinator.engine().live().map_err(told)?.leases {
         if lease.reservation.run_id.descends_from(run) {

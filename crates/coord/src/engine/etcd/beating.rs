@@ -87,7 +87,7 @@ impl<C: Clock> EtcdEngine<C> {
         match self.publish_and_read(lease, &heartbeat)? {
             Some(last) if last.extra.is_empty() => Ok(Some(self.beaten(last, &heartbeat))),
             Some(last) => {
-                // What another version wrote beside is carried along.
+                // What another version wrote beside was written over just now, and is put back.
                 heartbeat.extra.clone_from(&last.extra);
                 self.publish_after(last, &heartbeat)
             }
@@ -154,13 +154,14 @@ impl<C: Clock> EtcdEngine<C> {
         let value =
             |at: usize| answer.responses.get(at)?.response_range.kvs.first().map(|kv| kv.value.0.as_slice());
         let before: Option<Heartbeat> = reading::companion(&key, id, value(0))?;
-        // Where nothing is written, there is nothing to carry along.
+        // Where nothing is written, there is nothing to carry along, and nothing to remember: no heartbeat is of revision 0.
         let before = before.filter(|_| !is_full);
+        let revision = if is_full { Int(0) } else { answer.header.revision };
         let reservation = Reservation::from_bytes(id, value(1).unwrap_or_default())
             .map_err(|source| damaged(&record, source))?;
         Ok(Some(LastBeat {
             lease,
-            revision: answer.header.revision,
+            revision,
             holder: reservation.run_id,
             extra: before.map(|before| before.extra).unwrap_or_default(),
         }))

@@ -102,7 +102,6 @@ impl<C: Clock> EtcdEngine<C> {
                             superseded: 0,
                             take_over_was_void: void,
                             untidied: None,
-                            unfenced: None,
                         };
                         return Ok(Reserved::Granted(Box::new(grant)).into());
                     }
@@ -125,7 +124,6 @@ impl<C: Clock> EtcdEngine<C> {
                                 superseded: superseded.len(),
                                 take_over_was_void: void,
                                 untidied: None,
-                                unfenced: None,
                             };
                             return Ok(Reserved::Granted(Box::new(grant)).into());
                         }
@@ -193,7 +191,6 @@ impl<C: Clock> EtcdEngine<C> {
                 superseded: 0,
                 take_over_was_void: false,
                 untidied: None,
-                unfenced: None,
             }))
         }))
     }

@@ -15,7 +15,6 @@ use self::archive::Archive;
 use self::index::{Access, Index, marked};
 use self::layout::{Folder, Store, Watched, record_name};
 use self::lock::{BEAT_WAIT, RIVAL_WAIT, RecordLock, RecordLocking, StoreLock, allow_record_locks};
-pub use self::moving::Fencing;
 pub use self::prepare::Prepared;
 use self::publish::{Durability, Staged, Undo};
 pub use self::safeguards::{Safeguard, Safeguards};
@@ -333,7 +332,6 @@ impl<C: Clock> FileEngine<C> {
                     superseded: superseded.len(),
                     take_over_was_void: void,
                     untidied: untidied.map(|error| error.to_string()),
-                    unfenced: None,
                 };
                 return Ok(Reserved::Granted(Box::new(grant)).into());
             }
@@ -876,7 +874,6 @@ fn renew(
         superseded: 0,
         take_over_was_void,
         untidied: None,
-        unfenced: None,
     })))
 }
 

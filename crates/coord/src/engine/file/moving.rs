@@ -71,7 +71,9 @@ impl<C: Clock> FileEngine<C> {
             return Ok(Moving::InTheWay(conflicts));
         }
         if !was_moved {
-            put_up_fence(&store, &lock, to)?;
+            lock.write(&store.root, to)?;
+            publish::rename(&store.root, LOCK_NAME, MOVED_NAME)?;
+            store.root.sync()?;
         }
         for carried in &load.carried {
             let name = record_name(carried.reservation.reservation_id);
@@ -153,37 +155,6 @@ impl<C: Clock> FileEngine<C> {
         Ok(Moving::Moved(load))
     }
 
-    /// Leaves the fence that names `to` in a store that nothing stands in, so that it is not used by a slip. One that is
-    /// there already stays as it is.
-    ///
-    /// # Errors
-    ///
-    /// [`EngineError`] when the store cannot be read or written, or when `to` fails.
-    pub fn fence_unused(
-        &self,
-        to: impl FnOnce() -> Result<String, EngineError>,
-    ) -> Result<Fencing, EngineError> {
-        // Nearly always, and at the cost of one look.
-        if self.path().join(MOVED_NAME).symlink_metadata().is_ok() {
-            return Ok(Fencing::Fenced);
-        }
-        let store = self.open_for_moving()?;
-        let to = to()?;
-        let lock = match StoreLock::acquire(&store.root) {
-            Err(EngineError::Moved { .. }) => return Ok(Fencing::Fenced),
-            lock => lock?,
-        };
-        let listing = live(&store, &Silent)?;
-        if let Some(error) = listing.damaged.into_iter().next() {
-            return Err(error);
-        }
-        if !listing.leases.is_empty() {
-            return Ok(Fencing::InUse(listing.leases.len()));
-        }
-        put_up_fence(&store, &lock, &to)?;
-        Ok(Fencing::Fenced)
-    }
-
     fn open_for_moving(&self) -> Result<Store, EngineError> {
         if let Some(store) = self.open()? {
             return Ok(store);
@@ -191,22 +162,6 @@ impl<C: Clock> FileEngine<C> {
         // A store that nobody has used yet could be used by whoever comes next.
         self.open_or_make()
     }
-}
-
-/// What became of a fence in a store that is not to be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fencing {
-    /// It stands.
-    Fenced,
-    /// It does not: so many reservations stand in the store, active or lapsed.
-    InUse(usize),
-}
-
-/// Nobody can take the store's lock from here on.
-fn put_up_fence(store: &Store, lock: &StoreLock, to: &str) -> Result<(), EngineError> {
-    lock.write(&store.root, to)?;
-    publish::rename(&store.root, LOCK_NAME, MOVED_NAME)?;
-    store.root.sync()
 }
 
 /// Whether the store was moved to `place`; fails where it was moved elsewhere.
