@@ -7,6 +7,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::io::BufRead as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::thread;
@@ -288,6 +289,22 @@ fn a_killed_move_is_finished_by_the_next() {
         }
     }
     assert!(killed > 30, "{killed}");
+}
+
+/// So is who watches, when the move comes and afterwards.
+#[test]
+fn a_watch_ends_with_the_move() {
+    let site = site();
+    site.reserve("alice", "a.py", &[]);
+    let mut watching = on(&site, "files", &["watch", "--json", "--since", "1h"]);
+    let mut watching = watching.command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+    let mut lines = std::io::BufReader::new(watching.stdout.take().unwrap()).lines();
+    let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(first["run_id"], "alice", "{first}");
+    migrate(&site, "etcd");
+    assert_eq!(watching.wait().unwrap().code(), Some(5));
+    let value = on(&site, "files", &["watch", "--json"]).run().value();
+    assert_eq!((&value["exit_code"], &value["status"]), (&json!(5), &json!("moved")), "{value}");
 }
 
 /// A branch that names no engine would use files beside all others; it is refused where another branch uses etcd.

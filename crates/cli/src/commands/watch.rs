@@ -1,7 +1,7 @@
 //! `muse coord watch`: events as lines, or the screen.
 //!
 //! A line for each event, told and flushed by itself. The stream has no end of its own: it ends quietly when its reader
-//! does (exit 0), or by a signal (128 and its number).
+//! does (exit 0), by a signal (128 and its number), or because the store was moved (5).
 
 use std::fmt::Write as _;
 use std::io;
@@ -177,7 +177,11 @@ fn untold(error: &io::Error) -> CommandError {
 /// Prints events until nobody reads them, or a signal ends it.
 fn stream(scope: &Scope, interrupts: &Interrupts, context: &Context) -> Result<u8, CommandError> {
     let mut watcher = Watcher::new(&scope.engine, scope.since);
-    while let Some(seen) = watcher.next(Some(interrupts.descriptor())) {
+    while let Some(mut seen) = watcher.next(Some(interrupts.descriptor())) {
+        // Nothing happens there any more.
+        if let Some(at) = seen.damaged.iter().position(|error| matches!(error, EngineError::Moved { .. })) {
+            return Err(seen.damaged.swap_remove(at).into());
+        }
         match print_seen(&seen, scope, context) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(exit::OK),
             Err(error) => return Err(untold(&error)),
