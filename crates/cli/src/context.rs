@@ -282,20 +282,51 @@ impl Context {
     ) -> Result<AnyEngine<SystemClock>, CommandError> {
         match self.settings(repository)? {
             EngineSettings::Files { is_chosen } => {
-                if !is_chosen && purpose != Purpose::Tend {
+                if !is_chosen && purpose == Purpose::Ask {
                     settings::no_other_is_noted(repository)?;
                 }
                 Ok(AnyEngine::Files(self.files(repository)))
             }
-            EngineSettings::Etcd { endpoints, repository: name, is_by_branch } => {
+            EngineSettings::Etcd { endpoints, repository: name, .. } => {
                 let engine = EtcdEngine::new(&endpoints, &name, SystemClock)
                     .map_err(|error| CommandError::new(Kind::BadConfig, error.to_string()))?;
-                if is_by_branch && purpose == Purpose::Reserve {
-                    settings::note(repository, &endpoints, &name);
-                }
                 Ok(AnyEngine::Etcd(Box::new(engine)))
             }
         }
+    }
+
+    /// After nothing was found: whether it is to be looked for in another engine, which this branch does not name.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::BadConfig`], which says where.
+    pub(crate) fn must_not_be_elsewhere(&self, repository: &Repository) -> Result<(), CommandError> {
+        match self.settings(repository)? {
+            EngineSettings::Files { is_chosen: false } => settings::no_other_is_noted(repository),
+            EngineSettings::Files { is_chosen: true } | EngineSettings::Etcd { .. } => Ok(()),
+        }
+    }
+
+    /// After a grant: notes in this clone where it came from, for branches that name no engine. A warning where it cannot.
+    pub(crate) fn note_grant(
+        &self,
+        repository: &Repository,
+        engine: &AnyEngine<SystemClock>,
+    ) -> Option<String> {
+        let AnyEngine::Etcd(_) = engine else { return None };
+        let Ok(EngineSettings::Etcd { endpoints, repository: name, is_by_branch: true }) =
+            self.settings(repository)
+        else {
+            return None;
+        };
+        let place = format!("etcd, repository `{name}`, at {}", endpoints.urls.join(", "));
+        repository.note_engine(&place).err().map(|error| {
+            format!(
+                "{} cannot be written ({error}), so whoever works on a branch that names no engine is not stopped: \
+                 mend it, or have .muse/config.toml name the engine",
+                repository.note_of_engine().display()
+            )
+        })
     }
 
     /// The distributed engine, whichever is chosen.
@@ -386,11 +417,10 @@ impl Context {
 /// What an engine is asked for: how much depends on its being the one that others use too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// To be granted something.
-    Reserve,
-    /// To be told what others hold.
+    /// To be granted something, or told what others hold.
     Ask,
-    /// To look after what is in it: it is kept alive, released, shown, archived, checked.
+    /// To look after what is in it: it is kept alive, released, shown, archived, checked. What is not in it may be in
+    /// another: see [`Context::must_not_be_elsewhere`].
     Tend,
 }
 

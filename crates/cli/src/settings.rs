@@ -225,7 +225,7 @@ impl Account {
         };
         match &*account.engine {
             "files" => {
-                if account.chosen_by.is_none() {
+                if account.chosen_by.is_none() && account.problems.is_empty() {
                     account.problems.extend(no_other_is_noted(repository).err().map(|error| error.message));
                 }
             }
@@ -265,13 +265,6 @@ impl Table {
     }
 }
 
-/// Notes in this clone that a branch of it uses an etcd. Where that cannot be written down, a branch without `muse.toml` is
-/// not told from one of a clone that never used any; nothing else depends on it.
-pub(crate) fn note(repository: &Repository, endpoints: &Endpoints, name: &str) {
-    let place = format!("etcd, repository `{name}`, at {}", endpoints.urls.join(", "));
-    repository.note_engine(&place).unwrap_or_default();
-}
-
 /// Fails where no engine is named, and a branch of this clone uses another than the files.
 ///
 /// # Errors
@@ -282,9 +275,10 @@ pub(crate) fn no_other_is_noted(repository: &Repository) -> Result<(), CommandEr
         Ok(None) => Ok(()),
         Ok(Some(place)) => Err(bad(format!(
             "this branch names no engine, and another one of this clone uses {place}: files know nothing of what is \
-             reserved there. Copy its [coordination] from muse.toml to {}, which counts on every branch; or set \
-             MUSE_COORD_ENGINE=files to use the files all the same",
-            repository.store().join(OWN_FILE).display()
+             reserved there. Copy its [coordination] from muse.toml to {}, which counts on every branch, with whole \
+             paths; or, if no branch uses it any more, remove {}",
+            repository.store().join(OWN_FILE).display(),
+            repository.note_of_engine().display()
         ))),
         Err(error) => Err(unreadable(&repository.note_of_engine(), &error)),
     }

@@ -314,7 +314,11 @@ fn a_branch_without_settings_is_refused_where_etcd_is_used() {
     let own = site.reserve("bob", "own.py", &[]);
     choose_keeping_name(&site, "etcd");
     let settings = std::fs::read_to_string(site.at("muse.toml")).unwrap();
-    // Who only asks notes nothing.
+    // Nothing is noted by who only asks, is denied, or does not reach it.
+    let nowhere = settings.replace(Etcd::shared().url(), "http://127.0.0.1:1");
+    site.file("muse.toml", &nowhere);
+    assert_eq!(status(site.coord(&["reserve", "a.py"]).run_id("alice")), (5, "unreachable".to_owned()));
+    site.file("muse.toml", &settings);
     for arguments in [&["list"][..], &["check", "a.py", "--run-id", "alice"], &["engine", "status"]] {
         site.coord(arguments).run().is_success();
     }
@@ -336,9 +340,17 @@ fn a_branch_without_settings_is_refused_where_etcd_is_used() {
     }
     let told = site.coord(&["engine", "status"]).json().value();
     let problem = told["problems"][0].as_str().unwrap();
-    for part in ["this branch names no engine", Etcd::shared().url(), ".muse/config.toml", "=files"] {
+    for part in ["this branch names no engine", Etcd::shared().url(), ".muse/config.toml", ".muse/engine"] {
         assert!(problem.contains(part), "{problem}");
     }
+    // What is not found here is not said to be nowhere.
+    for arguments in
+        [&["heartbeat", &held.id][..], &["heartbeat", "--all"], &["release", &held.id], &["release", "--all"]]
+    {
+        assert_eq!(status(site.coord(arguments).run_id("alice")), refused, "{arguments:?}");
+    }
+    let answer = site.coord(&["show", &held.id]).json();
+    assert_eq!((answer.code, answer.value()["status"].as_str()), (1, Some("bad_config")));
     // What is held in the files is looked after, and who says `files` uses them.
     for arguments in [&["heartbeat", &own.id][..], &["heartbeat", "--all"]] {
         assert_eq!(status(site.coord(arguments).run_id("bob")), (0, "ok".to_owned()), "{arguments:?}");
@@ -358,6 +370,7 @@ fn a_branch_without_settings_is_refused_where_etcd_is_used() {
     assert_eq!(status(site.coord(&["check", "a.py"]).run_id("bob")), (0, "ok".to_owned()));
     site.file("muse.toml", &settings);
     assert_eq!(migrate(&site, "files")["reservations"].as_array().unwrap().len(), 1);
+    assert_eq!(status(site.coord(&["reserve", "a.py"]).run_id("bob")), moved(), "and notes nothing again");
     std::fs::remove_file(site.at("muse.toml")).unwrap();
     assert_eq!(status(site.coord(&["heartbeat", &held.id]).run_id("alice")), (0, "ok".to_owned()));
     assert_eq!(status(site.coord(&["reserve", "a.py"]).run_id("bob")), (6, "conflict".to_owned()));
@@ -385,7 +398,7 @@ fn every_way_to_be_granted_something_is_noted() {
 }
 
 /// Who tries etcd out by a variable, or has chosen it for this machine, which counts on every branch. A note that cannot be
-/// written stops nobody, and one that is a link elsewhere is replaced and not followed.
+/// written stops nobody, and that is told; one that is a link elsewhere is replaced and not followed.
 #[test]
 fn nothing_is_noted_where_no_branch_decides() {
     let site = site();
@@ -404,5 +417,8 @@ fn nothing_is_noted_where_no_branch_decides() {
     assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), "mine");
     std::fs::remove_file(site.at(".muse/engine")).unwrap();
     std::fs::create_dir(site.at(".muse/engine")).unwrap();
-    site.coord(&["reserve", "d.py", "--run-id", "alice"]).granted();
+    let granted = site.coord(&["reserve", "d.py", "--run-id", "alice"]).json().value();
+    assert_eq!(granted["status"], "ok", "{granted}");
+    let warning = granted["warnings"][0].as_str().unwrap();
+    assert!(warning.contains(".muse/engine cannot be written"), "{warning}");
 }

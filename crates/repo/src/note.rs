@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use crate::{Repository, publish};
+use crate::{Repository, disk, publish};
 
 /// The file in `.muse`.
 const NAME: &str = "engine";
@@ -21,13 +21,19 @@ impl Repository {
     ///
     /// What reading the file says.
     pub fn noted_engine(&self) -> io::Result<Option<String>> {
-        match fs::read_to_string(self.note_of_engine()) {
-            Ok(text) => Ok(Some(text.trim_end().to_owned())),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
+        let path = self.note_of_engine();
+        let bytes = match fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_file() => disk::read_at_most(&path, disk::SMALL_FILE_BYTES_MAX)?,
+            // Neither followed nor waited for.
+            Ok(_) => Some(Vec::new()),
+            Err(error) if disk::is_missing(&error) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(bytes.map(|bytes| {
+            let text = String::from_utf8_lossy(&bytes);
+            let line = text.lines().next().unwrap_or_default().trim();
+            if line.is_empty() { "another engine".to_owned() } else { line.to_owned() }
+        }))
     }
 
     /// Notes `place` in place of what was noted.

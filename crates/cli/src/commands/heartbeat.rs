@@ -109,12 +109,16 @@ pub(crate) fn run_one(
     let run = context.run_id(args.identity.run_id.as_ref())?;
     let extension = ttl(args.extension, "--extension")?;
     let reservation = reservation_id(id)?;
-    let coordinator = context.coordinator(&context.repository_unseen()?, Purpose::Tend)?;
+    let repository = context.repository_unseen()?;
+    let coordinator = context.coordinator(&repository, Purpose::Tend)?;
     let beat = Beat { reservation, run: run.clone(), extension };
     let beaten = coordinator.heartbeat(&beat);
     if matches!(beaten, Err(_) | Ok(Beaten::NotFound)) {
         // A store that is gone says more.
         context.repository()?;
+    }
+    if matches!(beaten, Ok(Beaten::NotFound)) {
+        context.must_not_be_elsewhere(&repository).map_err(|error| error.about(reservation))?;
     }
     let beaten = beaten.map_err(|error| CommandError::from(error).about(reservation))?;
     Ok(match beaten {
@@ -257,6 +261,9 @@ pub(crate) fn run_all(args: &HeartbeatArgs, context: &Context) -> Result<Answer<
     let extension = ttl(args.extension, "--extension")?;
     let repository = context.repository()?;
     let all = context.coordinator(&repository, Purpose::Tend)?.heartbeat_all(&run, extension)?;
+    if all.beaten.is_empty() {
+        context.must_not_be_elsewhere(&repository)?;
+    }
     let mut warnings = damage_warnings(all.damaged);
     // Without anything that could be read, that nothing is held is not known.
     let unreadable = warnings.first().cloned();

@@ -94,6 +94,10 @@ pub(crate) fn run(args: &ReleaseArgs, context: &Context) -> Result<Answer<Releas
         reservations.extend(answers.into_iter().map(|(id, answer)| part(id, answer, &request)));
     }
 
+    if reservations.iter().all(|part: &Part| part.exit_code == exit::NOT_FOUND) {
+        context.must_not_be_elsewhere(&repository)?;
+    }
+
     let failed = reservations.iter().find(|part| part.exit_code != exit::OK);
     let status = failed.map_or("ok", |part| part.status);
     let error = failed.and_then(|part| part.error.clone());

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use muse_coord::{
@@ -133,9 +133,10 @@ pub(crate) fn run(args: &ReserveArgs, context: &Context) -> u8 {
 
 /// Reserves, or says who is in the way.
 fn at_once(args: &ReserveArgs, context: &Context) -> Result<Answer<ReserveReport>, CommandError> {
-    let Wanted { request, coordinator, top, mut warnings } = Wanted::of(args, context)?;
-    let report = answered(coordinator.reserve(&request)?, &request, &top, &mut warnings, context)?;
-    Ok(Answer { report, warnings })
+    let mut wanted = Wanted::of(args, context)?;
+    let reserved = wanted.coordinator.reserve(&wanted.request)?;
+    let report = wanted.answered(reserved, context)?;
+    Ok(Answer { report, warnings: wanted.warnings })
 }
 
 /// Reserves, and waits if somebody is in the way. A grant that nobody can be told of is given back.
@@ -185,8 +186,8 @@ pub(super) fn tell(answer: Answer<ReserveReport>, context: &Context) -> u8 {
 struct Wanted {
     request: Request,
     coordinator: Coordinator<AnyEngine<SystemClock>>,
-    /// What the addresses are relative to.
-    top: PathBuf,
+    /// What the addresses are of.
+    repository: Repository,
     warnings: Vec<String>,
 }
 
@@ -214,8 +215,8 @@ impl Wanted {
         request.take_over = take_over;
         request.branch = branch(&repository, &mut warnings);
 
-        let coordinator = context.coordinator(&repository, Purpose::Reserve)?;
-        Ok(Wanted { request, coordinator, top: repository.top().to_owned(), warnings })
+        let coordinator = context.coordinator(&repository, Purpose::Ask)?;
+        Ok(Wanted { request, coordinator, repository, warnings })
     }
 
     /// Reserves, and waits for up to `patience` if somebody is in the way; `None` if `interrupt` ended the wait.
@@ -225,17 +226,25 @@ impl Wanted {
         interrupt: BorrowedFd<'_>,
         context: &Context,
     ) -> Result<Option<ReserveReport>, CommandError> {
-        let Wanted { request, coordinator, top, warnings } = self;
         let waiting = Stopwatch::start();
-        Ok(match wait::reserve(coordinator, request, patience, Some(interrupt), context)? {
-            Waited::Answered(reserved) => Some(answered(reserved, request, top, warnings, context)?),
+        let waited = wait::reserve(&self.coordinator, &self.request, patience, Some(interrupt), context)?;
+        Ok(match waited {
+            Waited::Answered(reserved) => Some(self.answered(reserved, context)?),
             Waited::GaveUp { position, conflicts } => {
-                let refusal = Refusal::gave_up(waiting.elapsed(), position, conflicts, &request.run);
+                let refusal = Refusal::gave_up(waiting.elapsed(), position, conflicts, &self.request.run);
                 Some(ReserveReport::Refused(refusal))
             }
             Waited::Deadlock { cycle } => Some(ReserveReport::Refused(Refusal::deadlock(cycle))),
             Waited::Interrupted => None,
         })
+    }
+
+    /// The answer to a request that does not wait any more.
+    fn answered(&mut self, reserved: Reserved, context: &Context) -> Result<ReserveReport, CommandError> {
+        if matches!(reserved, Reserved::Granted(_)) {
+            self.warnings.extend(context.note_grant(&self.repository, self.coordinator.engine()));
+        }
+        answered(reserved, &self.request, self.repository.top(), &mut self.warnings, context)
     }
 }
 
@@ -261,7 +270,7 @@ pub(crate) fn serve(
     Ok(Served { answer, coordinator, run: request.run })
 }
 
-/// The answer to a request that does not wait any more.
+/// The answer, where the addresses are relative to `top`.
 fn answered(
     reserved: Reserved,
     request: &Request,

@@ -69,7 +69,7 @@ fn hold(args: &RunArgs, context: &Context) -> Result<Held, CommandError> {
     request.branch = reserve::branch(&repository, &mut warnings);
 
     let open_files = getrlimit(Resource::Nofile);
-    let coordinator = context.coordinator(&repository, Purpose::Reserve)?;
+    let coordinator = context.coordinator(&repository, Purpose::Ask)?;
     let (grant, signals) = match acquire(&coordinator, &request, patience, context)? {
         Ok(acquired) => acquired,
         Err(refusal) => {
@@ -81,6 +81,7 @@ fn hold(args: &RunArgs, context: &Context) -> Result<Held, CommandError> {
     setrlimit(Resource::Nofile, open_files).unwrap_or_default();
 
     let at = Instant::now(|| context.now());
+    warnings.extend(context.note_grant(&repository, coordinator.engine()));
     warnings.extend(reserve::grant_warnings(&grant, &request, at.wall));
     warnings.extend(grant.notices.iter().map(reserve::not_stopped));
     if !grant.renewed {

@@ -135,6 +135,7 @@ pub(crate) fn run(args: &ShowArgs, context: &Context) -> Result<Answer<ShowRepor
             let row = Row::of(&lease, now);
             (lease, row, path, Some(past))
         } else {
+            context.must_not_be_elsewhere(&repository).map_err(|error| error.about(id))?;
             return Err(CommandError::new(Kind::NotFound, not_found(id)).about(id));
         };
     if archived.is_some() {

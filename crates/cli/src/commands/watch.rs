@@ -178,21 +178,27 @@ fn untold(error: &io::Error) -> CommandError {
 fn stream(scope: &Scope, interrupts: &Interrupts, context: &Context) -> Result<u8, CommandError> {
     let mut watcher = Watcher::new(&scope.engine, scope.since);
     while let Some(mut seen) = watcher.next(Some(interrupts.descriptor())) {
-        // Nothing happens there any more.
-        if let Some(at) = seen.damaged.iter().position(|error| matches!(error, EngineError::Moved { .. })) {
-            return Err(seen.damaged.swap_remove(at).into());
-        }
+        let moved = moved(&mut seen);
         match print_seen(&seen, scope, context) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(exit::OK),
             Err(error) => return Err(untold(&error)),
             Ok(()) if is_reader_gone() => return Ok(exit::OK),
             Ok(()) => {}
         }
+        if let Some(error) = moved {
+            return Err(error.into());
+        }
         if interrupts.received().is_some() {
             break;
         }
     }
     Ok(interrupts.received().map_or(exit::OK, |signal| exit::SIGNALLED.saturating_add(signal)))
+}
+
+/// That the store was moved, if it was, taken out of what was seen: nothing happens there any more.
+pub(crate) fn moved(seen: &mut Seen) -> Option<EngineError> {
+    let at = seen.damaged.iter().position(|error| matches!(error, EngineError::Moved { .. }))?;
+    Some(seen.damaged.swap_remove(at))
 }
 
 fn print_seen(seen: &Seen, scope: &Scope, context: &Context) -> io::Result<()> {

@@ -9,7 +9,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use muse_coord::{Address, Engine as _, Seen, Watcher};
+use muse_coord::{Address, Engine as _, EngineError, Seen, Watcher};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::Show;
@@ -20,7 +20,7 @@ use ratatui::crossterm::terminal::{
 };
 
 use self::model::{Key, View};
-use crate::commands::watch::{Scope, warnings};
+use crate::commands::watch::{Scope, moved, warnings};
 use crate::context::Context;
 use crate::error::{CommandError, Kind};
 use crate::exit;
@@ -39,6 +39,8 @@ enum Happening {
     Input(Input),
     /// A signal came.
     Interrupted,
+    /// The store is somewhere else.
+    Moved(EngineError),
     /// There will be no more keys.
     InputEnded,
 }
@@ -126,6 +128,7 @@ pub(crate) fn show(scope: Scope, interrupts: Interrupts, context: &Context) -> R
                     let signal = looking.join().ok().flatten();
                     return Ok(signal.map_or(exit::OK, |signal| exit::SIGNALLED.saturating_add(signal)));
                 }
+                Happening::Moved(error) => return Err(error.into()),
                 Happening::InputEnded => return Ok(exit::OK),
             }
             happening = happenings.try_recv().ok();
@@ -141,6 +144,10 @@ pub(crate) fn show(scope: Scope, interrupts: Interrupts, context: &Context) -> R
 fn look(scope: &Scope, interrupts: &Interrupts, sender: &Sender<Happening>) -> Option<u8> {
     let mut watcher = Watcher::new(&scope.engine, scope.since);
     while let Some(mut seen) = watcher.next(Some(interrupts.descriptor())) {
+        if let Some(error) = moved(&mut seen) {
+            sender.send(Happening::Moved(error)).unwrap_or_default();
+            return None;
+        }
         seen.events.retain(|event| scope.shows(event));
         seen.leases
             .retain(|lease| scope.filter.shows(&lease.reservation.run_id, &lease.reservation.addresses));

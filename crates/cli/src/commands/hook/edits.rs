@@ -71,7 +71,7 @@ fn guard_in(
     for edit in edits {
         files.follow(edit)?;
     }
-    let engine = context.engine(repository, Purpose::Reserve).map_err(|error| error.message)?;
+    let engine = context.engine(repository, Purpose::Ask).map_err(|error| error.message)?;
     let coordinator = Coordinator::new(engine);
     let (footprint, seen) =
         beside_each_other(|| files.footprint(clock), || look(&coordinator, &files.addresses()));
@@ -89,12 +89,13 @@ fn guard_in(
         new: Vec::new(),
     };
     let conflicts = guard.hold(&footprint, seen)?;
-    let answer = match conflicts {
-        Some(conflicts) => {
-            let (whole, top) = (footprint.whole(), repository.top());
-            Answer::Deny(words::denial(&conflicts, &guard.run, whole, folder, top))
-        }
-        None => Answer::Pass,
+    let answer = if let Some(conflicts) = conflicts {
+        let (whole, top) = (footprint.whole(), repository.top());
+        Answer::Deny(words::denial(&conflicts, &guard.run, whole, folder, top))
+    } else {
+        // There is nobody to tell that it cannot be.
+        drop(context.note_grant(repository, guard.coordinator.engine()));
+        Answer::Pass
     };
     Ok((answer, Some(guard)))
 }

@@ -64,6 +64,9 @@ pub(super) fn end(run: &RunId, repository: &Repository, context: &Context) -> Re
             held.entry(lease.reservation.run_id).or_default().push(lease.reservation.reservation_id);
         }
     }
+    if held.is_empty() {
+        context.must_not_be_elsewhere(repository).map_err(|error| error.message)?;
+    }
     for (run, ids) in held {
         for ids in ids.chunks(PART) {
             let request = ReleaseRequest {

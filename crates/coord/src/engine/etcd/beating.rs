@@ -34,7 +34,7 @@ pub(super) struct LastBeats(Mutex<HashMap<ReservationId, LastBeat>>);
 struct LastBeat {
     /// By which the reservation is kept alive.
     lease: Int,
-    /// At which the heartbeat was published.
+    /// At which the heartbeat was published; 0 where it was not.
     revision: Int,
     holder: RunId,
     /// What another version wrote beside, and is carried along.
@@ -97,7 +97,10 @@ impl<C: Clock> EtcdEngine<C> {
 
     fn beaten(&self, last: LastBeat, heartbeat: &Heartbeat) -> Beaten {
         let holder = last.holder.clone();
-        self.last_beats.remember(heartbeat.reservation_id, last);
+        // One that a full etcd did not take is not there.
+        if last.revision != Int(0) {
+            self.last_beats.remember(heartbeat.reservation_id, last);
+        }
         Beaten::Extended { heartbeat: heartbeat.clone(), holder, lapsed_seconds: None, already_over: false }
     }
 
@@ -154,7 +157,7 @@ impl<C: Clock> EtcdEngine<C> {
         let value =
             |at: usize| answer.responses.get(at)?.response_range.kvs.first().map(|kv| kv.value.0.as_slice());
         let before: Option<Heartbeat> = reading::companion(&key, id, value(0))?;
-        // Where nothing is written, there is nothing to carry along, and nothing to remember: no heartbeat is of revision 0.
+        // Where nothing is written, there is nothing to carry along.
         let before = before.filter(|_| !is_full);
         let revision = if is_full { Int(0) } else { answer.header.revision };
         let reservation = Reservation::from_bytes(id, value(1).unwrap_or_default())
