@@ -677,6 +677,21 @@ fn the_terminal_is_given_back_whatever_ends_it() {
     }
 }
 
+/// The last step of a move is that the store's lock gets another name, and says where to.
+#[test]
+fn the_screen_ends_when_the_store_is_moved() {
+    let site = Site::new();
+    three(&site);
+    let tmux = terminal(&site, 80, 24);
+    watch(&tmux, "; echo \"ended $?\"");
+    until_seen(&tmux, "3 held, 0 waiting");
+    fs::write(site.store().join("lock"), "etcd far away").unwrap();
+    fs::rename(site.store().join("lock"), site.store().join("moved")).unwrap();
+    tmux.until_shown("ended 5");
+    until_seen(&tmux, "etcd far away");
+    assert_eq!(tmux.is_alternate_with_cursor(), (false, true));
+}
+
 #[test]
 fn colour_is_there_unless_it_is_not_wanted() {
     let site = Site::new();

@@ -107,6 +107,8 @@ pub(crate) fn show(scope: Scope, interrupts: Interrupts, context: &Context) -> R
     let looking = thread::spawn(move || look(&scope, &interrupts, &sender));
     loop {
         drawn.terminal.draw(|frame| view.draw(frame)).map_err(failed)?;
+        // Asked first: what it says at its end is heard before it counts as ended.
+        let has_ended = looking.is_finished();
         let mut happening = match happenings.recv_timeout(TICK) {
             Ok(happening) => Some(happening),
             Err(RecvTimeoutError::Timeout) => None,
@@ -133,7 +135,7 @@ pub(crate) fn show(scope: Scope, interrupts: Interrupts, context: &Context) -> R
             }
             happening = happenings.try_recv().ok();
         }
-        if looking.is_finished() {
+        if has_ended {
             return Ok(exit::INTERNAL);
         }
         view.pass(context.now());
