@@ -454,7 +454,7 @@ pub(crate) struct LogArgs {
 /// In a terminal a full screen: who holds what and for how much longer, who waits for it, what happened last; `?` shows
 /// the keys, `q` ends it. Elsewhere one line for each event as it occurs, with --json one JSON object a line: granted,
 /// heartbeat, released, lapsed, revived, waiting, `gave_up`, archived. Never repeats or skips a granted or released one.
-/// Ends when its reader does, or by a signal.
+/// Ends when its reader does, by a signal, or because the store was moved to another engine (exit 5).
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
