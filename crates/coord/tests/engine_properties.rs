@@ -15,6 +15,7 @@ use muse_coord::{
     FileEngine, Lease, Listing, ManualClock, MemoryEngine, Mode, ReleaseRequest, Request, ReservationId,
     Reserved, Retention, RunId, Silent, State, TakeOver, Ticket, TicketNumber, Timestamp, TtlSeconds, Turn,
 };
+use muse_testkit::ADDRESSES;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{TestCaseError, TestRunner};
@@ -31,21 +32,6 @@ const STEPS_MAX: usize = 14;
 const START_SECONDS: i64 = 1_800_000_000;
 
 const RUNS: [&str; 5] = ["alice", "alice/1", "alice/2", "alice/1/x", "bob"];
-
-/// Most of them overlap some of the others.
-const ADDRESSES: [&str; 11] = [
-    "a.py",
-    "a.py::f",
-    "a.py::f.g",
-    "a.py::h",
-    "src/",
-    "src/a.py",
-    "src/a.py::f",
-    "src/b.rs",
-    "src/**/*.py",
-    "*.py",
-    "{lib,src}/?.rs",
-];
 
 /// A reservation that was granted earlier in the sequence, or, once in a while, one that never was.
 #[derive(Clone, Copy, Debug)]

@@ -52,6 +52,21 @@ pub use scratch::Scratch;
 /// What a check saw that must not be: one sentence each, with what it takes to find it again.
 pub type Violations = Vec<String>;
 
+/// Addresses most of which overlap some of the others, from different places: for random sequences.
+pub const ADDRESSES: [&str; 11] = [
+    "a.py",
+    "a.py::f",
+    "a.py::f.g",
+    "a.py::h",
+    "src/",
+    "src/a.py",
+    "src/a.py::f",
+    "src/b.rs",
+    "src/**/*.py",
+    "*.py",
+    "{lib,src}/?.rs",
+];
+
 /// The first violations as text, for a message.
 pub fn show(violations: &Violations) -> String {
     const SHOWN_MAX: usize = 12;

@@ -130,15 +130,7 @@ impl<C: Clock> MemoryEngine<C> {
                 let mut lease = candidates[candidate].lease.clone();
                 lease.heartbeat = Some(lease.renewal(request.ttl, now));
                 contents.leases.insert(lease.reservation.reservation_id, lease.clone());
-                Ok(Reserved::Granted(Box::new(Grant {
-                    lease,
-                    renewed: true,
-                    notices,
-                    superseded: 0,
-                    take_over_was_void: void,
-                    untidied: None,
-                }))
-                .into())
+                Ok(Reserved::Granted(Box::new(Grant::renewal(lease, notices, void))).into())
             }
             Decision::Grant { supersede, notices } => {
                 let token = Token::next(contents.last_token, now.milliseconds_since_1970())
@@ -167,12 +159,9 @@ impl<C: Clock> MemoryEngine<C> {
                 contents.last_token = Some(token);
                 contents.leases.insert(id, lease.clone());
                 Ok(Reserved::Granted(Box::new(Grant {
-                    lease,
-                    renewed: false,
-                    notices,
                     superseded: supersede.len(),
                     take_over_was_void: void,
-                    untidied: None,
+                    ..Grant::new(lease, notices)
                 }))
                 .into())
             }

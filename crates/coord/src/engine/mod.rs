@@ -260,6 +260,19 @@ pub struct Grant {
     pub untidied: Option<String>,
 }
 
+impl Grant {
+    /// One that was made anew, and took nothing from anybody.
+    pub(crate) fn new(lease: Lease, notices: Vec<Notice>) -> Grant {
+        let (renewed, superseded, take_over_was_void) = (false, 0, false);
+        Grant { lease, renewed, notices, superseded, take_over_was_void, untidied: None }
+    }
+
+    /// One that the run had already.
+    pub(crate) fn renewal(lease: Lease, notices: Vec<Notice>, take_over_was_void: bool) -> Grant {
+        Grant { renewed: true, take_over_was_void, ..Grant::new(lease, notices) }
+    }
+}
+
 /// A heartbeat to be written.
 #[derive(Clone, Debug)]
 pub struct Beat {

@@ -95,14 +95,7 @@ impl<C: Clock> EtcdEngine<C> {
                 Decision::Renew { candidate, notices } => {
                     let lease = &candidates[candidate].lease;
                     if let Some(lease) = self.renew(&snapshot, &asked, lease, now)? {
-                        let grant = Grant {
-                            lease,
-                            renewed: true,
-                            notices,
-                            superseded: 0,
-                            take_over_was_void: void,
-                            untidied: None,
-                        };
+                        let grant = Grant::renewal(lease, notices, void);
                         return Ok(Reserved::Granted(Box::new(grant)).into());
                     }
                 }
@@ -118,12 +111,9 @@ impl<C: Clock> EtcdEngine<C> {
                     match self.write_grant(&asked, &write, &places, &mut prepared, now)? {
                         Written::Granted(lease) => {
                             let grant = Grant {
-                                lease: *lease,
-                                renewed: false,
-                                notices,
                                 superseded: superseded.len(),
                                 take_over_was_void: void,
-                                untidied: None,
+                                ..Grant::new(*lease, notices)
                             };
                             return Ok(Reserved::Granted(Box::new(grant)).into());
                         }
@@ -183,16 +173,7 @@ impl<C: Clock> EtcdEngine<C> {
         let id = reservation.reservation_id;
         self.look_for_lives(snapshot, &[id])?;
         let mut leases = self.with_lives(vec![Lease::fresh(reservation)], |id| snapshot.lives(id), now)?;
-        Ok(leases.pop().map(|lease| {
-            Reserved::Granted(Box::new(Grant {
-                lease,
-                renewed: false,
-                notices,
-                superseded: 0,
-                take_over_was_void: false,
-                untidied: None,
-            }))
-        }))
+        Ok(leases.pop().map(|lease| Reserved::Granted(Box::new(Grant::new(lease, notices)))))
     }
 
     /// What of the standing reservations overlaps `addresses`, whose places the snapshot is of.

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use muse_testkit::ADDRESSES;
 use muse_testkit::etcd::Etcd;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -34,21 +35,6 @@ const START_SECONDS: i64 = 1_800_000_000;
 const SECOND: i64 = 1_000_000;
 
 const RUNS: [&str; 4] = ["alice", "alice/1", "alice/2", "bob"];
-
-/// Most of them overlap some of the others, from different places.
-const ADDRESSES: [&str; 11] = [
-    "a.py",
-    "a.py::f",
-    "a.py::f.g",
-    "a.py::h",
-    "src/",
-    "src/a.py",
-    "src/a.py::f",
-    "src/b.rs",
-    "src/**/*.py",
-    "*.py",
-    "{lib,src}/?.rs",
-];
 
 #[derive(Clone, Debug)]
 enum Step {

@@ -326,12 +326,10 @@ impl<C: Clock> FileEngine<C> {
                 // Reservations that are being superseded are locked by this process, and not touched.
                 let untidied = index.as_ref().and_then(|index| index.tidy(&lock, now));
                 let grant = Grant {
-                    lease,
-                    renewed: false,
-                    notices,
                     superseded: superseded.len(),
                     take_over_was_void: void,
                     untidied: untidied.map(|error| error.to_string()),
+                    ..Grant::new(lease, notices)
                 };
                 return Ok(Reserved::Granted(Box::new(grant)).into());
             }
@@ -867,14 +865,7 @@ fn renew(
     let renewal = lease.renewal(request.ttl, clock.now());
     write_heartbeat(store, &renewal)?;
     lease.heartbeat = Some(renewal);
-    Ok(Reserved::Granted(Box::new(Grant {
-        lease,
-        renewed: true,
-        notices,
-        superseded: 0,
-        take_over_was_void,
-        untidied: None,
-    })))
+    Ok(Reserved::Granted(Box::new(Grant::renewal(lease, notices, take_over_was_void))))
 }
 
 /// Writes a granted request: the token, the tombstone of what it takes over, the marks on what it supersedes,
