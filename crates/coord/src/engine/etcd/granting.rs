@@ -1,8 +1,6 @@
 //! Granting: what stands is read, [`decide`] is asked, and what it says is committed on the condition that nothing it goes by
 //! has changed.
 
-use std::time::Duration;
-
 use super::keys::{Folder, Life};
 use super::line::Place;
 use super::reading::Snapshot;
@@ -20,9 +18,6 @@ use crate::record::{Release, TtlSeconds};
 /// How many lapsed reservations one grant supersedes: etcd takes 128 conditions and 128 steps a transaction, each of
 /// these needs three of the first and two of the second, and the grant itself and a take-over need some.
 const SUPERSEDED_MAX: usize = 38;
-
-/// How old a lease may be that a grant is bound to: what etcd's times, of whole seconds, do not tell.
-const FRESH: Duration = Duration::from_millis(200);
 
 /// How often a request is overtaken before it waits in line: once is told in the same call, and tried again at once.
 const LOSSES_BEFORE_LINE: usize = 2;
@@ -198,8 +193,8 @@ impl<C: Clock> EtcdEngine<C> {
         }
     }
 
-    /// A lease of so many seconds from now. One that an earlier attempt was not granted with is taken again: to keep it
-    /// alive etcd writes nothing.
+    /// A lease of so many seconds from now, so that the reservation does not end before what is told of it. One that an
+    /// earlier attempt was not granted with is taken again: to keep it alive etcd writes nothing.
     fn prepare(
         &self,
         prepared: &mut Option<Prepared>,
@@ -207,13 +202,13 @@ impl<C: Clock> EtcdEngine<C> {
         seconds: u32,
     ) -> Result<(Int, u32), EngineError> {
         if let Some(its) = prepared.as_ref().filter(|its| its.seconds == seconds)
-            && (its.since.elapsed() < FRESH || self.lessor.keep_alive(its.lease)?)
+            && self.lessor.keep_alive(its.lease)?
         {
             return Ok((its.lease, seconds));
         }
         let lease = self.keys.lease_of(id, Life::Grant, seconds);
         let granted = self.lessor.grant(lease, seconds)?;
-        *prepared = Some(Prepared { lease, seconds: granted, since: Stopwatch::start() });
+        *prepared = Some(Prepared { lease, seconds: granted });
         Ok((lease, granted))
     }
 
@@ -323,8 +318,6 @@ impl<C: Clock> EtcdEngine<C> {
 struct Prepared {
     lease: Int,
     seconds: u32,
-    /// When it had its whole time.
-    since: Stopwatch,
 }
 
 /// What a grant is written by.
@@ -342,4 +335,67 @@ enum Written {
     Overtaken(ReservationId, Option<Box<Snapshot>>),
     /// etcd gives no shorter lease than this one.
     Longer(TtlSeconds),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use muse_testkit::etcd::Etcd as Server;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::engine::etcd::Endpoints;
+    use crate::engine::etcd::lessor::{Etcd, Left, Lessor};
+    use crate::id::RunId;
+
+    /// Notes what is asked of it, and has somebody else be granted something right after it gave a lease.
+    #[derive(Debug)]
+    struct Overtaken {
+        etcd: Etcd,
+        other: EtcdEngine<SystemClock>,
+        asked: Arc<Mutex<Vec<&'static str>>>,
+    }
+
+    impl Lessor for Overtaken {
+        fn grant(&self, id: Int, seconds: u32) -> Result<u32, EngineError> {
+            let granted = self.etcd.grant(id, seconds);
+            self.asked.lock().unwrap().push("grant");
+            self.other.grant(&request("bob", "b.py")).unwrap();
+            granted
+        }
+
+        fn keep_alive(&self, id: Int) -> Result<bool, EngineError> {
+            self.asked.lock().unwrap().push("keep alive");
+            self.etcd.keep_alive(id)
+        }
+
+        fn left(&self, id: Int) -> Result<Option<Left>, EngineError> {
+            self.etcd.left(id)
+        }
+
+        fn end(&self, id: Int) {
+            self.etcd.end(id);
+        }
+    }
+
+    fn request(run: &str, address: &str) -> Request {
+        let addresses = vec![address.parse().unwrap()];
+        Request::new(RunId::new(run).unwrap(), addresses, TtlSeconds::new(60).unwrap())
+    }
+
+    /// The second attempt tells a later end than the first, so its lease has to last until then.
+    #[test]
+    fn an_attempt_that_was_overtaken_gives_its_lease_its_whole_time_again() {
+        let endpoints = Endpoints { urls: vec![Server::shared().url().to_owned()], ..Endpoints::default() };
+        let repository = Server::repository();
+        let other = EtcdEngine::new(&endpoints, &repository, SystemClock).unwrap();
+        let client = Arc::clone(&other.client);
+        let asked = Arc::new(Mutex::default());
+        let lessor = Overtaken { etcd: Etcd(Arc::clone(&client)), other, asked: Arc::clone(&asked) };
+        let engine = EtcdEngine::with(client, &repository, SystemClock, Box::new(lessor));
+        let granted = engine.grant(&request("alice", "a.py")).unwrap();
+        assert!(matches!(granted, Reserved::Granted(_)), "{granted:?}");
+        assert_eq!(*asked.lock().unwrap(), ["grant", "keep alive"]);
+    }
 }
